@@ -1,0 +1,98 @@
+//! The one binary codec of the project: everything that crosses a process or reaches a disk as
+//! a frame goes through here, so that the format can be replaced in one place.
+//!
+//! Values are positional (bincode, little endian, variable-width integers). Types whose decoding
+//! asks the format what comes next (`serde_json::Value`, the `k8s-openapi` structs) cannot pass:
+//! carry them as JSON bytes.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Why a value could not be encoded or decoded.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// The value cannot be expressed in the format.
+    #[error("cannot encode {what}")]
+    Encode {
+        /// The Rust type that was being written.
+        what: &'static str,
+        /// What the format refused.
+        #[source]
+        source: bincode::error::EncodeError,
+    },
+    /// The bytes are not a value of the type, or claim more than `limit`.
+    #[error("cannot decode {what}")]
+    Decode {
+        /// The Rust type that was expected.
+        what: &'static str,
+        /// What the format refused.
+        #[source]
+        source: bincode::error::DecodeError,
+    },
+    /// Bytes were left after the value: the writer and the reader disagree about the type.
+    #[error("{left} bytes left after {what}")]
+    Trailing {
+        /// The Rust type that was expected.
+        what: &'static str,
+        /// How many bytes were not consumed.
+        left: usize,
+    },
+}
+
+/// No frame may claim a collection larger than this (bytes): a decoder never allocates more
+/// because of a length that the sender merely wrote down.
+pub const DECODE_LIMIT_BYTES: usize = 256 << 20;
+
+/// Encodes `value`.
+pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
+    bincode::serde::encode_to_vec(value, bincode::config::standard()).map_err(|source| {
+        CodecError::Encode {
+            what: std::any::type_name::<T>(),
+            source,
+        }
+    })
+}
+
+/// Decodes one value that fills `bytes` exactly.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    let what = std::any::type_name::<T>();
+    let config = bincode::config::standard().with_limit::<DECODE_LIMIT_BYTES>();
+    let (value, read) = bincode::serde::decode_from_slice(bytes, config)
+        .map_err(|source| CodecError::Decode { what, source })?;
+    match bytes.len() - read {
+        0 => Ok(value),
+        left => Err(CodecError::Trailing { what, left }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_survives_the_round_trip() {
+        let value = (7u64, "name".to_string(), vec![1u8, 2, 3]);
+        let bytes = encode(&value).expect("encodes");
+        assert_eq!(
+            decode::<(u64, String, Vec<u8>)>(&bytes).expect("decodes"),
+            value
+        );
+    }
+
+    #[test]
+    fn trailing_bytes_are_an_error() {
+        let mut bytes = encode(&1u8).expect("encodes");
+        bytes.push(0);
+        assert!(matches!(
+            decode::<u8>(&bytes),
+            Err(CodecError::Trailing { left: 1, .. })
+        ));
+    }
+
+    #[test]
+    fn a_claimed_length_does_not_allocate() {
+        // A vector that claims 2^60 elements, with nothing behind it.
+        let bytes = [253, 0, 0, 0, 0, 0, 0, 0, 16];
+        assert!(decode::<Vec<u8>>(&bytes).is_err());
+    }
+}

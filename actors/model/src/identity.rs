@@ -1,0 +1,66 @@
+//! Who asks: the user and groups that authentication found.
+
+use serde::{Deserialize, Serialize};
+
+/// The group whose members may do everything (Kubernetes' bootstrap administrators).
+pub const GROUP_MASTERS: &str = "system:masters";
+/// The group of every authenticated caller.
+pub const GROUP_AUTHENTICATED: &str = "system:authenticated";
+/// The group of every node agent.
+pub const GROUP_NODES: &str = "system:nodes";
+
+/// A caller, as authentication found it. Authority travels in the message, so this goes with
+/// every request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The user name, for example `kabuki-admin` or `system:node:web-1`.
+    pub user: String,
+    /// The groups, without [`GROUP_AUTHENTICATED`], which every identity has.
+    pub groups: Vec<String>,
+}
+
+impl Identity {
+    /// The identity of a person or program by user name and groups.
+    pub fn new(user: impl Into<String>, groups: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            user: user.into(),
+            groups: groups.into_iter().collect(),
+        }
+    }
+
+    /// A controller of the control plane: `system:controller:NAME`.
+    pub fn controller(name: &str) -> Self {
+        Self::new(format!("system:controller:{name}"), [])
+    }
+
+    /// The scheduler.
+    pub fn scheduler() -> Self {
+        Self::new("system:kube-scheduler", [])
+    }
+
+    /// The control plane itself, for the objects that it makes at start-up.
+    pub fn bootstrap() -> Self {
+        Self::new("system:apiserver", [GROUP_MASTERS.to_string()])
+    }
+
+    /// The agent of node `name` (Kubernetes, "Using Node Authorization").
+    pub fn node(name: &str) -> Self {
+        Self::new(format!("system:node:{name}"), [GROUP_NODES.to_string()])
+    }
+
+    /// The node's name, when this is a node agent.
+    pub fn node_name(&self) -> Option<&str> {
+        self.in_group(GROUP_NODES)
+            .then(|| self.user.strip_prefix("system:node:"))?
+    }
+
+    /// The controller's name, when this is a controller of the control plane.
+    pub fn controller_name(&self) -> Option<&str> {
+        self.user.strip_prefix("system:controller:")
+    }
+
+    /// Whether the caller is a member of `group`.
+    pub fn in_group(&self, group: &str) -> bool {
+        group == GROUP_AUTHENTICATED || self.groups.iter().any(|g| g == group)
+    }
+}

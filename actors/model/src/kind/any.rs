@@ -1,0 +1,187 @@
+//! One object of any kind: the typed form behind a trait object, so that everything that is the
+//! same for every kind is written once.
+
+use super::rules::{KindRules, Scale};
+use crate::object::canonical_json;
+use crate::status::{Cause, CauseReason};
+use bytes::Bytes;
+use k8s_openapi::Metadata;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
+use serde_json::Value;
+use std::any::Any;
+
+/// An object of some kind, in its typed form. Methods that take another object require it to be
+/// of the same kind and answer as if nothing were wrong when it is not.
+pub trait AnyObject: Any + Send + Sync {
+    /// Its metadata.
+    fn meta(&self) -> &ObjectMeta;
+    /// Its metadata.
+    fn meta_mut(&mut self) -> &mut ObjectMeta;
+    /// See [`KindRules::default`].
+    fn default(&mut self);
+    /// See [`KindRules::prepare_create`].
+    fn prepare_create(&mut self);
+    /// See [`KindRules::prepare_update`].
+    fn prepare_update(&mut self, old: &dyn AnyObject);
+    /// See [`KindRules::validate`] and [`KindRules::validate_name`].
+    fn validate(&self) -> Vec<Cause>;
+    /// See [`KindRules::validate_update`].
+    fn validate_update(&self, old: &dyn AnyObject) -> Vec<Cause>;
+    /// See [`KindRules::validate_status`].
+    fn validate_status(&self, old: &dyn AnyObject) -> Vec<Cause>;
+    /// See [`KindRules::grace_period_s`].
+    fn grace_period_s(&self, requested: Option<i64>) -> i64;
+    /// See [`KindRules::mark_deleting`].
+    fn mark_deleting(&mut self);
+    /// See [`KindRules::deletion_blocked`].
+    fn deletion_blocked(&self) -> bool;
+    /// See [`KindRules::scale`].
+    fn scale(&self) -> Option<Scale>;
+    /// See [`KindRules::set_replicas`].
+    fn set_replicas(&mut self, replicas: i32);
+    /// See [`KindRules::fields`].
+    fn fields(&self) -> Vec<(&'static str, String)>;
+    /// See [`KindRules::row`].
+    fn row(&self, now: Timestamp) -> Vec<String>;
+    /// Canonical JSON, see [`canonical_json`].
+    fn to_json(&self) -> Bytes;
+    /// The object as a JSON value.
+    fn to_value(&self) -> Value;
+}
+
+/// A decoded object and what was left out of it.
+pub struct Decoded {
+    /// The object, not yet defaulted.
+    pub object: Box<dyn AnyObject>,
+    /// The paths of fields that the kind does not have, for example `spec.containers[0].imag`.
+    pub unknown: Vec<String>,
+}
+
+pub(super) struct Typed<R: KindRules>(R::Object);
+
+impl<R: KindRules> Typed<R> {
+    pub(super) fn decode(value: Value) -> Result<Decoded, Cause> {
+        let mut unknown = Vec::new();
+        let mut track = serde_path_to_error::Track::new();
+        let tracked = serde_path_to_error::Deserializer::new(value, &mut track);
+        let mut note = |path: serde_ignored::Path| unknown.push(dotted(&path.to_string()));
+        let decoded: Result<R::Object, _> =
+            serde::Deserialize::deserialize(serde_ignored::Deserializer::new(tracked, &mut note));
+        match decoded {
+            Ok(object) => Ok(Decoded {
+                object: Box::new(Self(object)),
+                unknown,
+            }),
+            Err(error) => Err(Cause {
+                reason: CauseReason::FieldValueTypeInvalid,
+                field: track.path().to_string(),
+                message: error.to_string(),
+            }),
+        }
+    }
+}
+
+/// `a.?.0.b` (how the tracker writes optional values and indices) as `a[0].b`.
+fn dotted(path: &str) -> String {
+    let mut out = String::new();
+    for part in path.split('.').filter(|p| *p != "?") {
+        if !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()) {
+            out.push_str(&format!("[{part}]"));
+        } else {
+            if !out.is_empty() {
+                out.push('.');
+            }
+            out.push_str(part);
+        }
+    }
+    out
+}
+
+fn same<R: KindRules>(other: &dyn AnyObject) -> Option<&R::Object> {
+    (other as &dyn Any).downcast_ref::<Typed<R>>().map(|t| &t.0)
+}
+
+impl<R: KindRules> AnyObject for Typed<R> {
+    fn meta(&self) -> &ObjectMeta {
+        self.0.metadata()
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        self.0.metadata_mut()
+    }
+
+    fn default(&mut self) {
+        R::default(&mut self.0);
+    }
+
+    fn prepare_create(&mut self) {
+        R::prepare_create(&mut self.0);
+    }
+
+    fn prepare_update(&mut self, old: &dyn AnyObject) {
+        if let Some(old) = same::<R>(old) {
+            R::prepare_update(&mut self.0, old);
+        }
+    }
+
+    fn validate(&self) -> Vec<Cause> {
+        let mut causes = Vec::new();
+        let name = self.meta().name.as_deref().unwrap_or_default();
+        if let Some(why) = R::validate_name(name) {
+            causes.push(Cause::invalid("metadata.name", name, &why));
+        }
+        causes.extend(R::validate(&self.0));
+        causes
+    }
+
+    fn validate_update(&self, old: &dyn AnyObject) -> Vec<Cause> {
+        same::<R>(old).map_or_else(Vec::new, |old| R::validate_update(&self.0, old))
+    }
+
+    fn validate_status(&self, old: &dyn AnyObject) -> Vec<Cause> {
+        same::<R>(old).map_or_else(Vec::new, |old| R::validate_status(&self.0, old))
+    }
+
+    fn grace_period_s(&self, requested: Option<i64>) -> i64 {
+        R::grace_period_s(&self.0, requested)
+    }
+
+    fn mark_deleting(&mut self) {
+        R::mark_deleting(&mut self.0);
+    }
+
+    fn deletion_blocked(&self) -> bool {
+        R::deletion_blocked(&self.0)
+    }
+
+    fn scale(&self) -> Option<Scale> {
+        R::scale(&self.0)
+    }
+
+    fn set_replicas(&mut self, replicas: i32) {
+        R::set_replicas(&mut self.0, replicas);
+    }
+
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        R::fields(&self.0)
+    }
+
+    fn row(&self, now: Timestamp) -> Vec<String> {
+        R::row(&self.0, now)
+    }
+
+    fn to_json(&self) -> Bytes {
+        let object = match self.to_value() {
+            Value::Object(object) => object,
+            _ => serde_json::Map::new(),
+        };
+        let names = &R::NAMES;
+        let version = super::registry::api_version(names.group, names.version);
+        canonical_json(&version, names.kind, object)
+    }
+
+    fn to_value(&self) -> Value {
+        serde_json::to_value(&self.0).unwrap_or_default()
+    }
+}

@@ -1,0 +1,220 @@
+//! The stored object.
+
+use super::ObjectKey;
+use bytes::Bytes;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::any::Any;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+/// Stored JSON that is not an object of the kind that it is stored under.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot decode {key} as {what}")]
+pub struct DecodeError {
+    /// Which object.
+    pub key: ObjectKey,
+    /// The Rust type that was expected.
+    pub what: &'static str,
+    /// What is wrong with the JSON.
+    #[source]
+    pub source: serde_json::Error,
+}
+
+/// An object as the store holds it.
+///
+/// Invariants: `json` is canonical (made by [`canonical_json`]: it begins with `apiVersion`,
+/// `kind`, `metadata`) and has no `metadata.resourceVersion`, which is `revision`.
+#[derive(Serialize, Deserialize)]
+pub struct Stored {
+    /// Where it lives.
+    pub key: ObjectKey,
+    /// `metadata.uid`.
+    pub uid: Arc<str>,
+    /// The revision of its last change: `metadata.resourceVersion`. Zero: not yet stored.
+    pub revision: u64,
+    /// The canonical JSON, without `metadata.resourceVersion`.
+    pub json: Bytes,
+    #[serde(skip)]
+    meta: OnceLock<ObjectMeta>,
+    #[serde(skip)]
+    typed: OnceLock<Arc<dyn Any + Send + Sync>>,
+}
+
+/// What precedes the fields of `metadata` in canonical JSON.
+const METADATA: &[u8] = b"\"metadata\":{";
+
+impl Stored {
+    /// Wraps canonical JSON.
+    pub fn new(key: ObjectKey, uid: Arc<str>, revision: u64, json: Bytes) -> Self {
+        Self {
+            key,
+            uid,
+            revision,
+            json,
+            meta: OnceLock::new(),
+            typed: OnceLock::new(),
+        }
+    }
+
+    /// The same object at another revision. The decoded form is not carried over, because it
+    /// holds the revision.
+    pub fn at_revision(&self, revision: u64) -> Self {
+        Self::new(
+            self.key.clone(),
+            self.uid.clone(),
+            revision,
+            self.json.clone(),
+        )
+    }
+
+    /// The whole JSON with `metadata.resourceVersion`: one copy, no parsing.
+    pub fn to_json(&self) -> Vec<u8> {
+        if self.revision == 0 {
+            return self.json.to_vec();
+        }
+        let Some(at) = find(&self.json, METADATA).map(|at| at + METADATA.len()) else {
+            return self.json.to_vec();
+        };
+        let (head, tail) = self.json.split_at(at);
+        let comma = if tail.first() == Some(&b'}') { "" } else { "," };
+        let field = format!("\"resourceVersion\":\"{}\"{comma}", self.revision);
+        let mut json = Vec::with_capacity(self.json.len() + field.len());
+        json.extend_from_slice(head);
+        json.extend_from_slice(field.as_bytes());
+        json.extend_from_slice(tail);
+        json
+    }
+
+    /// The whole object as a JSON value.
+    pub fn to_value(&self) -> Result<serde_json::Value, DecodeError> {
+        serde_json::from_slice(&self.to_json())
+            .map_err(|e| self.undecodable::<serde_json::Value>(e))
+    }
+
+    /// The metadata, decoded once. An object whose metadata cannot be decoded has none.
+    pub fn meta(&self) -> &ObjectMeta {
+        #[derive(Deserialize)]
+        struct Partial {
+            metadata: ObjectMeta,
+        }
+        self.meta.get_or_init(|| {
+            let json = self.to_json();
+            serde_json::from_slice::<Partial>(&json)
+                .map_or_else(|_| ObjectMeta::default(), |p| p.metadata)
+        })
+    }
+
+    /// The typed form, decoded once for the first type that is asked for, and shared.
+    pub fn typed<T>(&self) -> Result<Arc<T>, DecodeError>
+    where
+        T: DeserializeOwned + Send + Sync + 'static,
+    {
+        if let Some(held) = self.typed.get()
+            && let Ok(typed) = held.clone().downcast::<T>()
+        {
+            return Ok(typed);
+        }
+        let decoded: T =
+            serde_json::from_slice(&self.to_json()).map_err(|e| self.undecodable::<T>(e))?;
+        let decoded = Arc::new(decoded);
+        // Another reader may have been first, or holds another type: both are fine.
+        let _ = self.typed.set(decoded.clone());
+        Ok(decoded)
+    }
+
+    fn undecodable<T>(&self, source: serde_json::Error) -> DecodeError {
+        DecodeError {
+            key: self.key.clone(),
+            what: std::any::type_name::<T>(),
+            source,
+        }
+    }
+}
+
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.key, self.revision)
+    }
+}
+
+impl PartialEq for Stored {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+            && self.uid == other.uid
+            && self.revision == other.revision
+            && self.json == other.json
+    }
+}
+
+/// The canonical JSON of an object: `apiVersion`, `kind`, `metadata` first, then the other
+/// fields in their order, and no `metadata.resourceVersion`.
+///
+/// `object` must be a JSON object; missing heads are written as they are found (absent stays
+/// absent, but `metadata` is always there).
+pub fn canonical_json(
+    api_version: &str,
+    kind: &str,
+    mut object: serde_json::Map<String, serde_json::Value>,
+) -> Bytes {
+    object.remove("apiVersion");
+    object.remove("kind");
+    let mut metadata = object.remove("metadata").unwrap_or_default();
+    if let Some(fields) = metadata.as_object_mut() {
+        fields.remove("resourceVersion");
+    } else {
+        metadata = serde_json::Value::Object(serde_json::Map::new());
+    }
+    let mut json =
+        format!("{{\"apiVersion\":{api_version:?},\"kind\":{kind:?},\"metadata\":{metadata}");
+    for (field, value) in object {
+        json.push(',');
+        json.push_str(&serde_json::Value::String(field).to_string());
+        json.push(':');
+        json.push_str(&value.to_string());
+    }
+    json.push('}');
+    json.into()
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|w| w == needle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Resource;
+    use super::*;
+
+    #[test]
+    fn the_revision_is_spliced_into_the_metadata() {
+        let value = serde_json::json!({
+            "spec": {"metadata": {"a": "b"}}, "kind": "Pod", "apiVersion": "v1",
+            "metadata": {"name": "web", "resourceVersion": "3"},
+        });
+        let json = canonical_json("v1", "Pod", value.as_object().expect("object").clone());
+        let key = ObjectKey::new(Resource::PODS, "default", "web");
+        let stored = Stored::new(key, "u".into(), 42, json);
+        let shown = stored.to_value().expect("valid");
+        assert_eq!(shown["metadata"]["resourceVersion"], "42");
+        assert_eq!(shown["spec"]["metadata"]["a"], "b");
+        assert_eq!(stored.meta().name.as_deref(), Some("web"));
+        assert!(
+            stored
+                .to_json()
+                .starts_with(b"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":")
+        );
+    }
+
+    #[test]
+    fn a_stored_object_survives_the_codec() {
+        let key = ObjectKey::new(Resource::PODS, "default", "web");
+        let stored = Stored::new(key, "u".into(), 42, Bytes::from_static(b"{}"));
+        let bytes = crate::codec::encode(&stored).expect("encodes");
+        assert_eq!(
+            crate::codec::decode::<Stored>(&bytes).expect("decodes"),
+            stored
+        );
+    }
+}

@@ -1,0 +1,388 @@
+//! One connection: a writer task, a reader task, and the table of open calls.
+
+use super::OpenError;
+use crate::api::{Api, Watch};
+use crate::frame;
+use crate::node::{FromNode, NodeRequest, NodeStream, STREAM_DEPTH, ToNode};
+use crate::session::{Call, ClientFrame, INITIAL_CREDIT, Reply, ServerFrame, VERSION, VersionInfo};
+use futures::future::BoxFuture;
+use kabuki_model::StatusError;
+use kabuki_model::identity::Identity;
+use kabuki_model::request::{Answer, Content, Request};
+use kabuki_model::watch::{WatchEvent, WatchRequest};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{Semaphore, mpsc};
+
+type Replies = mpsc::UnboundedSender<(bool, Result<Reply, StatusError>)>;
+
+/// A session with a node. Cheap to clone; the connection closes when the last clone and the last
+/// open call are gone.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+    node: Arc<str>,
+}
+
+struct Shared {
+    next_id: AtomicU32,
+    frames: mpsc::Sender<ClientFrame>,
+    calls: Mutex<Calls>,
+}
+
+struct Calls {
+    open: HashMap<u32, OpenCall>,
+    /// Why the connection ended, once it has.
+    ended: Option<String>,
+}
+
+/// The reply channel is unbounded in type but bounded in fact: the server may send only as many
+/// frames as it has credit for.
+struct OpenCall {
+    replies: Replies,
+    input_credit: Arc<Semaphore>,
+}
+
+/// One open call; cancels it when dropped before its end.
+struct Handle {
+    id: u32,
+    shared: Arc<Shared>,
+    replies: mpsc::UnboundedReceiver<(bool, Result<Reply, StatusError>)>,
+    input_credit: Arc<Semaphore>,
+    ended: bool,
+}
+
+impl Client {
+    /// Opens a session over a connected byte stream. `agent` names this program in the server's
+    /// logs.
+    pub async fn open<S>(stream: S, agent: &str) -> Result<Self, OpenError>
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        let (mut reader, mut writer) = tokio::io::split(stream);
+        let hello = ClientFrame::Hello {
+            version: VERSION,
+            agent: agent.to_string(),
+        };
+        frame::write(&mut writer, &hello).await?;
+        let node = match frame::read(&mut reader).await? {
+            Some(ServerFrame::Welcome { version, node }) if version == VERSION => node,
+            Some(ServerFrame::Welcome { version, .. }) => {
+                return Err(OpenError::Version {
+                    server: version,
+                    client: VERSION,
+                });
+            }
+            Some(ServerFrame::Goodbye { reason }) => return Err(OpenError::Refused(reason)),
+            _ => return Err(OpenError::NoProtocol),
+        };
+        let (frames, outgoing) = mpsc::channel(64);
+        let shared = Arc::new(Shared {
+            next_id: AtomicU32::new(1),
+            frames,
+            calls: Mutex::new(Calls {
+                open: HashMap::new(),
+                ended: None,
+            }),
+        });
+        tokio::spawn(write_frames(writer, outgoing));
+        tokio::spawn(read_frames(reader, Arc::downgrade(&shared)));
+        Ok(Self {
+            shared,
+            node: node.into(),
+        })
+    }
+
+    /// The node that serves this session.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// Who serves.
+    pub async fn version(&self) -> Result<VersionInfo, StatusError> {
+        match self.single(Call::Version).await? {
+            Reply::Version(version) => Ok(version),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Who asks, as the server sees it.
+    pub async fn who_am_i(&self) -> Result<Identity, StatusError> {
+        match self.single(Call::WhoAmI).await? {
+            Reply::WhoAmI(identity) => Ok(identity),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Opens a stream with `node`; `None` is the node that serves this session.
+    pub async fn open_stream(
+        &self,
+        node: Option<&str>,
+        request: NodeRequest,
+    ) -> Result<NodeStream, StatusError> {
+        let call = Call::Node {
+            node: node.map(str::to_string),
+            request,
+        };
+        let handle = self.call(call).await?;
+        let (input, to_node) = mpsc::channel(STREAM_DEPTH);
+        let (from_node, output) = mpsc::channel(STREAM_DEPTH);
+        tokio::spawn(run_stream(handle, to_node, from_node));
+        Ok(NodeStream { input, output })
+    }
+
+    async fn call(&self, call: Call) -> Result<Handle, StatusError> {
+        let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let (sender, replies) = mpsc::unbounded_channel();
+        let input_credit = Arc::new(Semaphore::new(INITIAL_CREDIT as usize));
+        {
+            let mut calls = self.shared.lock();
+            if let Some(why) = &calls.ended {
+                return Err(StatusError::unavailable(why.clone()));
+            }
+            let open = OpenCall {
+                replies: sender,
+                input_credit: input_credit.clone(),
+            };
+            calls.open.insert(id, open);
+        }
+        let handle = Handle {
+            id,
+            shared: self.shared.clone(),
+            replies,
+            input_credit,
+            ended: false,
+        };
+        handle.send(ClientFrame::Call { id, call }).await?;
+        Ok(handle)
+    }
+
+    async fn single(&self, call: Call) -> Result<Reply, StatusError> {
+        let mut handle = self.call(call).await?;
+        handle.next().await.map(|(_, reply)| reply)
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Handle {
+    async fn send(&self, frame: ClientFrame) -> Result<(), StatusError> {
+        self.shared
+            .frames
+            .send(frame)
+            .await
+            .map_err(|_| StatusError::unavailable("the connection to the server is closed"))
+    }
+
+    /// The next reply, and whether more follows.
+    async fn next(&mut self) -> Result<(bool, Reply), StatusError> {
+        let Some((more, reply)) = self.replies.recv().await else {
+            self.ended = true;
+            let why = self.shared.lock().ended.clone();
+            let why = why.unwrap_or_else(|| "the connection to the server is closed".to_string());
+            return Err(StatusError::unavailable(why));
+        };
+        self.ended = !more;
+        if more {
+            let credit = ClientFrame::Credit {
+                id: self.id,
+                frames: 1,
+            };
+            self.send(credit).await?;
+        }
+        reply.map(|reply| (more, reply))
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.lock().open.remove(&self.id);
+        if !self.ended {
+            let frames = self.shared.frames.clone();
+            let cancel = ClientFrame::Cancel { id: self.id };
+            if let Err(mpsc::error::TrySendError::Full(cancel)) = frames.try_send(cancel)
+                && let Ok(runtime) = tokio::runtime::Handle::try_current()
+            {
+                runtime.spawn(async move { frames.send(cancel).await });
+            }
+        }
+    }
+}
+
+impl Api for Client {
+    fn request(&self, request: Request) -> BoxFuture<'_, Result<Answer, StatusError>> {
+        Box::pin(async move {
+            let mut handle = self.call(Call::Api(request)).await?;
+            let mut whole: Option<Answer> = None;
+            loop {
+                let (more, reply) = handle.next().await?;
+                let Reply::Answer(part) = reply else {
+                    return Err(unexpected());
+                };
+                let answer = match whole.take() {
+                    None => part,
+                    Some(begun) => joined(begun, part),
+                };
+                if !more {
+                    return Ok(answer);
+                }
+                whole = Some(answer);
+            }
+        })
+    }
+
+    fn watch(&self, request: WatchRequest) -> BoxFuture<'_, Result<Watch, StatusError>> {
+        Box::pin(async move {
+            let mut handle = self.call(Call::Watch(request)).await?;
+            let (sender, events) = mpsc::channel::<Result<WatchEvent, StatusError>>(STREAM_DEPTH);
+            tokio::spawn(async move {
+                loop {
+                    let next = tokio::select! {
+                        next = handle.next() => next,
+                        () = sender.closed() => return,
+                    };
+                    match next {
+                        Ok((more, Reply::Events(batch))) => {
+                            for event in batch {
+                                if sender.send(Ok(event)).await.is_err() {
+                                    return;
+                                }
+                            }
+                            if !more {
+                                return;
+                            }
+                        }
+                        Ok(_) => {
+                            let _ = sender.send(Err(unexpected())).await;
+                            return;
+                        }
+                        Err(error) => {
+                            let _ = sender.send(Err(error)).await;
+                            return;
+                        }
+                    }
+                }
+            });
+            Ok(Watch::new(events))
+        })
+    }
+}
+
+fn unexpected() -> StatusError {
+    StatusError::internal("the server answered something that was not asked")
+}
+
+/// Joins the parts of a long list.
+fn joined(mut begun: Answer, part: Answer) -> Answer {
+    if let (Content::List(list), Content::List(mut more)) = (&mut begun.content, part.content) {
+        list.items.append(&mut more.items);
+        list.continue_token = more.continue_token;
+        list.remaining = more.remaining;
+    }
+    begun.warnings.extend(part.warnings);
+    begun
+}
+
+async fn run_stream(
+    mut handle: Handle,
+    mut input: mpsc::Receiver<ToNode>,
+    output: mpsc::Sender<FromNode>,
+) {
+    let (id, frames, credit) = (
+        handle.id,
+        handle.shared.frames.clone(),
+        handle.input_credit.clone(),
+    );
+    let sending = async move {
+        while let Some(chunk) = input.recv().await {
+            match credit.acquire().await {
+                Ok(permit) => permit.forget(),
+                Err(_) => return,
+            }
+            if frames.send(ClientFrame::Input { id, chunk }).await.is_err() {
+                return;
+            }
+        }
+        // The caller is done with input, but may still want output.
+        std::future::pending::<()>().await;
+    };
+    let receiving = async {
+        loop {
+            let (more, chunk) = match handle.next().await {
+                Ok((more, Reply::Chunk(chunk))) => (more, chunk),
+                Ok(_) => (false, FromNode::Done(Err(unexpected()))),
+                Err(error) => (false, FromNode::Done(Err(error))),
+            };
+            if output.send(chunk).await.is_err() || !more {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = sending => {}
+        () = receiving => {}
+        () = output.closed() => {}
+    }
+}
+
+async fn write_frames(
+    mut writer: impl AsyncWrite + Unpin,
+    mut outgoing: mpsc::Receiver<ClientFrame>,
+) {
+    while let Some(message) = outgoing.recv().await {
+        let Ok(bytes) = frame::to_bytes(&message) else {
+            break;
+        };
+        if writer.write_all(&bytes).await.is_err() {
+            break;
+        }
+        if outgoing.is_empty() && writer.flush().await.is_err() {
+            break;
+        }
+    }
+    let _ = writer.shutdown().await;
+}
+
+async fn read_frames(mut reader: impl AsyncRead + Unpin, shared: std::sync::Weak<Shared>) {
+    let why = loop {
+        let message = match frame::read::<ServerFrame>(&mut reader).await {
+            Ok(Some(message)) => message,
+            Ok(None) => break "the server closed the connection".to_string(),
+            Err(error) => break format!("the connection to the server failed: {error}"),
+        };
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        match message {
+            ServerFrame::Reply { id, more, reply } => {
+                let mut calls = shared.lock();
+                // A reply to a call that was cancelled meanwhile is of no interest.
+                if let Some(call) = calls.open.get(&id) {
+                    let _ = call.replies.send((more, reply));
+                    if !more {
+                        calls.open.remove(&id);
+                    }
+                }
+            }
+            ServerFrame::Credit { id, frames } => {
+                if let Some(call) = shared.lock().open.get(&id) {
+                    let room = Semaphore::MAX_PERMITS - call.input_credit.available_permits();
+                    call.input_credit.add_permits((frames as usize).min(room));
+                }
+            }
+            ServerFrame::Goodbye { reason } => break reason,
+            ServerFrame::Welcome { .. } => break "the server repeated its welcome".to_string(),
+        }
+    };
+    if let Some(shared) = shared.upgrade() {
+        let mut calls = shared.lock();
+        calls.ended = Some(why);
+        calls.open.clear();
+    }
+}

@@ -1,0 +1,252 @@
+//! The control plane, or a client through it, to a node: everything that needs the node itself
+//! and not the stored state. Each request opens one stream of chunks in both directions, with
+//! bounded channels, so that neither side can flood the other.
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use kabuki_model::StatusError;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// A node's side of the conversation.
+pub trait Node: Send + Sync + 'static {
+    /// Opens a stream. A refusal here means that nothing was started.
+    fn open(&self, request: NodeRequest) -> BoxFuture<'_, Result<NodeStream, StatusError>>;
+}
+
+/// A shared [`Node`].
+pub type NodeHandle = Arc<dyn Node>;
+
+/// The two directions of one stream. Dropping it ends whatever it was for.
+pub struct NodeStream {
+    /// To the node.
+    pub input: mpsc::Sender<ToNode>,
+    /// From the node. Ends after [`FromNode::Done`], or when the node is gone.
+    pub output: mpsc::Receiver<FromNode>,
+}
+
+/// How many chunks a direction of a stream holds before its sender waits.
+pub const STREAM_DEPTH: usize = 16;
+/// No chunk of a stream is larger, in bytes; senders cut their data.
+pub const CHUNK_BYTES: usize = 64 << 10;
+
+/// What a stream is for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum NodeRequest {
+    /// The log of a container, as [`FromNode::Output`].
+    Logs(LogRequest),
+    /// Runs a command in a container.
+    Exec(ExecRequest),
+    /// Connects to the main process of a container.
+    Attach(AttachRequest),
+    /// One TCP connection to a port inside a pod's network: bytes both ways, as
+    /// [`ToNode::Input`] and [`FromNode::Output`].
+    PortForward {
+        /// Which pod.
+        pod: PodRef,
+        /// Which port.
+        port: u16,
+    },
+    /// The live tree of the node's actors: one [`FromNode::Actors`].
+    Actors,
+    /// Kills one actor of the tree as if it had crashed; for diagnosis.
+    KillActor {
+        /// Its path in the tree.
+        path: String,
+    },
+    /// What the host offers: one [`FromNode::Checks`].
+    Check,
+    /// The images on the node: one [`FromNode::Images`].
+    ImageList,
+    /// Pulls an image; [`FromNode::Progress`] on the way.
+    ImagePull {
+        /// The image reference, as in a manifest.
+        reference: String,
+        /// `user:password` for its registry, when it needs one.
+        credentials: Option<(String, String)>,
+    },
+    /// Loads an OCI or docker archive that follows as [`ToNode::Input`] until
+    /// [`ToNode::EndOfInput`]; [`FromNode::Progress`] on the way, then [`FromNode::Images`] with
+    /// what was loaded.
+    ImageLoad {
+        /// The name to give to an archive that names no image.
+        name: Option<String>,
+    },
+    /// Removes an image by reference or id.
+    ImageRemove {
+        /// Which.
+        reference: String,
+    },
+}
+
+/// A pod by name, and by uid when the caller knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodRef {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// Which part of which log (`v1` `PodLogOptions`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogRequest {
+    /// Which pod.
+    pub pod: PodRef,
+    /// Which container; empty when the pod has only one.
+    pub container: String,
+    /// Go on until the container ends.
+    pub follow: bool,
+    /// The instance before the present one.
+    pub previous: bool,
+    /// Only so many of the last lines.
+    pub tail_lines: Option<u64>,
+    /// Only lines since this time, in nanoseconds since the epoch.
+    pub since_ns: Option<i64>,
+    /// Each line begins with its time.
+    pub timestamps: bool,
+    /// At most so many bytes.
+    pub limit_bytes: Option<u64>,
+}
+
+/// What to run in a container (`v1` `PodExecOptions`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExecRequest {
+    /// Which pod.
+    pub pod: PodRef,
+    /// Which container; empty is the first, or the one that the pod's
+    /// `kubectl.kubernetes.io/default-container` annotation names.
+    pub container: String,
+    /// The command and its arguments; no shell is involved.
+    pub command: Vec<String>,
+    /// Whether input follows.
+    pub stdin: bool,
+    /// Whether to allocate a terminal; error output then comes with the other output.
+    pub tty: bool,
+    /// The terminal's size at the start.
+    pub size: Option<TerminalSize>,
+}
+
+/// How to connect to a container (`v1` `PodAttachOptions`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttachRequest {
+    /// Which pod.
+    pub pod: PodRef,
+    /// Which container; empty is the first.
+    pub container: String,
+    /// Whether input follows; the container must have `stdin: true`.
+    pub stdin: bool,
+    /// Whether the client has a terminal; the container must have `tty: true`.
+    pub tty: bool,
+    /// The terminal's size at the start.
+    pub size: Option<TerminalSize>,
+}
+
+/// The size of a terminal, in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalSize {
+    /// Characters in a line.
+    pub columns: u16,
+    /// Lines.
+    pub rows: u16,
+}
+
+/// A chunk towards the node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ToNode {
+    /// Input for the process, the connection or the archive.
+    Input(Bytes),
+    /// The input is complete.
+    EndOfInput,
+    /// The client's terminal changed.
+    Resize(TerminalSize),
+}
+
+/// A chunk from the node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum FromNode {
+    /// Standard output, a log's bytes, or a connection's bytes.
+    Output(Bytes),
+    /// Standard error.
+    Error(Bytes),
+    /// How far a long operation has come.
+    Progress(Progress),
+    /// The images.
+    Images(Vec<ImageInfo>),
+    /// The actors.
+    Actors(Vec<ActorInfo>),
+    /// What the host offers.
+    Checks(Vec<HostCheck>),
+    /// The end: of a process its outcome, of anything else success or why it failed.
+    Done(Result<Outcome, StatusError>),
+}
+
+/// How a stream ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// All was done.
+    Complete,
+    /// The process ended with this code (128 + signal when a signal ended it).
+    Exited(i32),
+}
+
+/// How far one part of a long operation has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Which part, for example a layer's short digest.
+    pub part: String,
+    /// What is being done: `Downloading`, `Unpacking`, `Done`.
+    pub doing: String,
+    /// Bytes done.
+    pub done_bytes: u64,
+    /// Bytes in all, when known.
+    pub total_bytes: Option<u64>,
+}
+
+/// An image on a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageInfo {
+    /// The digest of its configuration: `sha256:...`.
+    pub id: String,
+    /// Its names: tags and digests.
+    pub names: Vec<String>,
+    /// What it takes on disk, unpacked.
+    pub size_bytes: u64,
+    /// Whether a container uses it.
+    pub in_use: bool,
+}
+
+/// One actor of the live tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActorInfo {
+    /// Where it stands: `node/plane/gateway`.
+    pub path: String,
+    /// What it is doing: `running`, `idle`, `starting`, `stopping`, `restarting`.
+    pub state: String,
+    /// Messages that wait.
+    pub mailbox: u64,
+    /// Messages handled since it started.
+    pub handled: u64,
+    /// How often its supervisor restarted it.
+    pub restarts: u64,
+    /// The longest that one message took, in microseconds.
+    pub longest_us: u64,
+    /// Why it last failed; empty when it never did.
+    pub last_failure: String,
+}
+
+/// One thing that a host offers or lacks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostCheck {
+    /// What: `cgroup`, `seccomp`, `overlayfs`.
+    pub name: String,
+    /// Whether it is there.
+    pub ok: bool,
+    /// Whether nothing works without it.
+    pub required: bool,
+    /// What was found.
+    pub found: String,
+    /// What its lack costs; empty when it is there.
+    pub cost: String,
+}
