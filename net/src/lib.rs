@@ -1,0 +1,37 @@
+//! The network of one node's pods.
+//!
+//! - [`plan`]: pure. Address blocks and pools, names, the packet filter rules as data.
+//! - [`NodeNetwork`]: makes the node's bridge and rules, wires pods to it, lists and removes
+//!   what it wired. All by netlink; no other program is run.
+//! - [`Netns`]: a network namespace that is held open, and code that runs inside it.
+//! - [`dial`]: a TCP connection from inside another network namespace.
+//! - [`check`]: what this host offers, and what each lack costs.
+//!
+//! How packets go: each pod has `eth0` with its address alone (a /32) and a default route to
+//! the node's gateway address on the bridge, so packets between pods of one node take the
+//! node's routing and packet filter like all others, and translated packets find their way
+//! back. Where the kernel's bridge filter is on (`bridge-nf-call-iptables`, which other
+//! programs set and rely on, so it is left as it is), a packet translated to a pod of the same
+//! bridge skips the routing and goes straight to the pod's port; ports are in hairpin mode so
+//! that this also works when it is the port that it came from. Both ways are tested.
+//!
+//! `unsafe` is needed for two system calls on namespaces, in [`Netns`] only.
+
+mod check;
+mod dial;
+mod error;
+mod filter;
+mod netns;
+mod node;
+pub mod plan;
+mod remove;
+mod route;
+mod serve;
+mod sysctl;
+mod wire;
+
+pub use check::{Probe, check};
+pub use dial::dial;
+pub use error::NetError;
+pub use netns::Netns;
+pub use node::{AttachRequest, Attached, Attachment, NetworkConfig, NodeNetwork};

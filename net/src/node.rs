@@ -1,0 +1,159 @@
+//! The pod network of one node: its bridge, its rules, and the links into its pods.
+//!
+//! Called by the node agent. Everything happens in the network namespace in which
+//! [`NodeNetwork::open`] was called, so several nodes can share a machine, each in a namespace
+//! of its own. What exists is read back from the kernel, never from a file: the host end of
+//! every pod's link carries the pod's uid and address in its alias.
+//!
+//! Invariants: no interface is changed or removed that is not the node's bridge or one of its
+//! pods' links; no nftables table but the one of [`crate::plan::TABLE_NAME`] is touched.
+
+mod attach;
+mod ensure;
+mod reset;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::filter::Filter;
+use crate::plan::{self, AddressPool, Cidr, MacAddress};
+use crate::remove::Remover;
+use crate::route::Routes;
+use crate::{NetError, Netns};
+
+/// Settings of a node's network. They do not change while it is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkConfig {
+    /// Name of the bridge: 1 to 15 characters.
+    pub bridge: String,
+    /// The node's block. Its first host address is the gateway.
+    pub pod_cidr: Cidr,
+    /// The block of all nodes' pods; traffic that stays in it keeps its source address.
+    pub cluster_cidr: Cidr,
+    /// MTU of the bridge and of the pods, in bytes. `None` takes that of the interface that
+    /// the default route uses, or 1500 when there is none.
+    pub mtu: Option<u32>,
+}
+
+/// What [`NodeNetwork::attach`] needs to know of a pod.
+#[derive(Debug, Clone)]
+pub struct AttachRequest {
+    /// The pod's uid.
+    pub pod_uid: String,
+    /// The pod's network namespace.
+    pub netns: Netns,
+    /// The pod's address, from the node's pod CIDR.
+    pub address: IpAddr,
+}
+
+/// A pod that was wired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// The node's end of the link.
+    pub host_interface: String,
+    /// The pod's address.
+    pub address: IpAddr,
+    /// Where the pod's default route goes: the node's address on the bridge.
+    pub gateway: IpAddr,
+    /// The pod's hardware address.
+    pub mac: MacAddress,
+    /// MTU of the pod's interface, in bytes.
+    pub mtu: u32,
+}
+
+/// A link into a pod, as found in the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// The node's end of the link.
+    pub host_interface: String,
+    /// The pod's uid; `None` when the wiring was cut short before it was labelled.
+    pub pod_uid: Option<String>,
+    /// The pod's address; `None` as above.
+    pub address: Option<IpAddr>,
+}
+
+/// The pod network of one node. Cheap to clone; clones are the same network.
+#[derive(Clone)]
+pub struct NodeNetwork {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: NetworkConfig,
+    gateway: IpAddr,
+    netns: Netns,
+    routes: Routes,
+    remover: Remover,
+    filter: Filter,
+    /// Index and MTU of the bridge, once ensured; 0 before.
+    bridge_index: AtomicU32,
+    mtu: AtomicU32,
+}
+
+impl NodeNetwork {
+    /// Opens the network of the calling thread's namespace. Changes nothing yet; call
+    /// [`NodeNetwork::ensure`] next. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the configuration is not possible or a netlink socket cannot be opened.
+    pub fn open(config: NetworkConfig) -> Result<Self, NetError> {
+        plan::check_interface_name(&config.bridge)?;
+        if !config.pod_cidr.is_ipv4() {
+            return Err(NetError::Ipv6PodCidr(config.pod_cidr));
+        }
+        if !config.cluster_cidr.contains_block(&config.pod_cidr) {
+            return Err(NetError::PodCidrOutsideCluster {
+                pods: config.pod_cidr,
+                cluster: config.cluster_cidr,
+            });
+        }
+        let gateway = AddressPool::new(config.bridge.clone(), config.pod_cidr)?.gateway();
+        let netns = Netns::current()?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                gateway,
+                routes: Routes::open()?,
+                remover: Remover::open()?,
+                filter: Filter::open(&netns)?,
+                netns,
+                config,
+                bridge_index: AtomicU32::new(0),
+                mtu: AtomicU32::new(0),
+            }),
+        })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &NetworkConfig {
+        &self.inner.config
+    }
+
+    /// The node's address on the bridge.
+    pub fn gateway(&self) -> IpAddr {
+        self.inner.gateway
+    }
+
+    /// An address pool over the node's block, in which the addresses of all attached pods are
+    /// taken: the pool to start with after a restart.
+    ///
+    /// # Errors
+    /// When the links cannot be listed, or two pods claim one address.
+    pub async fn adopt_pool(&self) -> Result<AddressPool, NetError> {
+        let config = self.config();
+        let mut pool = AddressPool::new(config.bridge.clone(), config.pod_cidr)?;
+        for attached in self.attached().await? {
+            if let Some(address) = attached.address {
+                pool.reserve(address)?;
+            }
+        }
+        Ok(pool)
+    }
+
+    fn bridge_index(&self) -> Option<u32> {
+        match self.inner.bridge_index.load(Ordering::Acquire) {
+            0 => None,
+            index => Some(index),
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! What the node's network should be, as data. Pure: nothing here performs I/O, reads a
+//! clock or draws a random number, so every decision is testable by value.
+//!
+//! The effects side ([`crate::NodeNetwork`]) reads what exists, asks this module what is to change,
+//! and carries that out.
+
+mod cidr;
+mod names;
+mod pool;
+mod rules;
+mod sweep;
+
+pub use cidr::{Cidr, CidrError};
+pub use names::{
+    Alias, INTERFACE_NAME_ATTEMPTS, INTERFACE_PREFIX, InterfaceNameError, MacAddress,
+    check_interface_name, host_interface_name, mac_for,
+};
+pub use pool::{AddressPool, PoolError};
+pub use rules::{Chain, ChainKind, Match, Rule, RuleSet, TABLE_NAME, Verdict, node_rules};
+pub use sweep::{AddressChange, address_changes, stale_pods};
