@@ -2,12 +2,25 @@
 //! `explain` of a kind all come from its entry, so adding a kind is one [`KindRules`]
 //! implementation and one line in the private list of `kind/registry.rs`.
 
+mod amounts;
 mod any;
 mod configmap;
+mod deployment;
+mod event;
+mod metadata;
+mod namespace;
+mod node;
+mod path;
 pub mod pod;
 mod registry;
+mod replicaset;
 mod rules;
+mod secret;
+mod serviceaccount;
+mod workload;
 
 pub use any::{AnyObject, Decoded};
-pub use registry::{Kind, Scope, all, by_name, of};
+pub use metadata::{validate_annotations, validate_labels, validate_metadata};
+pub use path::Path;
+pub use registry::{FieldValues, Kind, Scope, all, by_name, of};
 pub use rules::{Column, KindRules, Names, Scale};

@@ -13,17 +13,46 @@
 //! | [`view`] | reading the state at one revision |
 //! | [`kind`] | the registry: one entry per kind |
 //! | [`identity`] | who asks |
+//! | [`quantity`] | exact arithmetic on resource quantities |
+//! | [`selector`] | label and field selectors, compiled list requests |
+//! | [`percent`] | numbers that may be percentages, bounds of rolling updates |
+//! | [`manifest`] | streams of objects as people write them |
+//! | [`patch`] | JSON, merge and strategic patches, and the three-way patch of `apply` |
+//! | [`event`] | recording what happened to an object |
+//! | [`explain`] | what the fields of a kind mean |
+//! | [`hash`] | the hash of a pod template |
+//! | [`jsonpath`] | `kubectl`'s JSONPath templates |
+//! | [`reference`] | owners, and references for events |
+//! | [`printing`] | cells and rows of tables |
+//! | [`syntax`] | the syntaxes of names and keys |
 
 pub mod codec;
 pub mod command;
+pub mod event;
+pub mod explain;
+pub mod hash;
 pub mod identity;
+pub mod jsonpath;
 pub mod kind;
+pub mod manifest;
 pub mod object;
+pub mod patch;
+pub mod percent;
+pub mod printing;
+pub mod quantity;
+pub mod reference;
 pub mod request;
+pub mod selector;
 pub mod status;
+pub mod syntax;
 pub mod view;
 pub mod watch;
 
 pub use k8s_openapi;
 pub use object::{ObjectKey, Resource, Stored};
+pub use quantity::Quantity;
+pub use selector::{LabelSelector, Selection};
 pub use status::StatusError;
+
+/// The Kubernetes minor version whose API is served: the newest that the typed objects know.
+pub const KUBERNETES_VERSION: &str = "v1.37";

@@ -34,7 +34,10 @@ pub fn dns_label(text: &str) -> Option<String> {
     if text.len() > 63 {
         return Some(too_long(63));
     }
-    (!lower_label(text)).then(|| LABEL.to_string())
+    (!lower_label(text)).then(|| match dns_subdomain(text) {
+        None => "must not contain dots".to_string(),
+        Some(_) => LABEL.to_string(),
+    })
 }
 
 /// An RFC 1123 subdomain: labels joined by `.`, at most 253 bytes.
@@ -116,7 +119,10 @@ mod tests {
     #[test]
     fn the_reason_names_the_part() {
         let says = |found: Option<String>, part: &str| {
-            assert!(found.as_deref().is_some_and(|w| w.starts_with(part)), "{found:?} {part}");
+            assert!(
+                found.as_deref().is_some_and(|w| w.starts_with(part)),
+                "{found:?} {part}"
+            );
         };
         says(dns_label("A"), "a lowercase RFC 1123 label");
         says(dns_label(&"a".repeat(64)), "must be no more than 63");

@@ -1,6 +1,7 @@
 //! One object of any kind: the typed form behind a trait object, so that everything that is the
 //! same for every kind is written once.
 
+use super::metadata::validate_metadata;
 use super::rules::{KindRules, Scale};
 use crate::object::canonical_json;
 use crate::status::{Cause, CauseReason};
@@ -24,7 +25,8 @@ pub trait AnyObject: Any + Send + Sync {
     fn prepare_create(&mut self);
     /// See [`KindRules::prepare_update`].
     fn prepare_update(&mut self, old: &dyn AnyObject);
-    /// See [`KindRules::validate`] and [`KindRules::validate_name`].
+    /// See [`KindRules::validate`], [`KindRules::validate_name`] and
+    /// [`validate_metadata`](crate::kind::validate_metadata).
     fn validate(&self) -> Vec<Cause>;
     /// See [`KindRules::validate_update`].
     fn validate_update(&self, old: &dyn AnyObject) -> Vec<Cause>;
@@ -102,6 +104,31 @@ fn same<R: KindRules>(other: &dyn AnyObject) -> Option<&R::Object> {
     (other as &dyn Any).downcast_ref::<Typed<R>>().map(|t| &t.0)
 }
 
+/// The name, and the prefix that it was made from, if it was.
+fn validate_name<R: KindRules>(meta: &ObjectMeta) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    if let Some(prefix) = meta.generate_name.as_deref().filter(|p| !p.is_empty()) {
+        // What follows the prefix makes a trailing dash part of the name.
+        let masked = match prefix.strip_suffix('-') {
+            Some(stem) => format!("{stem}a"),
+            None => prefix.to_string(),
+        };
+        if let Some(why) = R::validate_name(&masked) {
+            causes.push(Cause::invalid("metadata.generateName", prefix, &why));
+        }
+    }
+    let name = meta.name.as_deref().unwrap_or_default();
+    if name.is_empty() {
+        causes.push(Cause::required(
+            "metadata.name",
+            "name or generateName is required",
+        ));
+    } else if let Some(why) = R::validate_name(name) {
+        causes.push(Cause::invalid("metadata.name", name, &why));
+    }
+    causes
+}
+
 impl<R: KindRules> AnyObject for Typed<R> {
     fn meta(&self) -> &ObjectMeta {
         self.0.metadata()
@@ -126,11 +153,9 @@ impl<R: KindRules> AnyObject for Typed<R> {
     }
 
     fn validate(&self) -> Vec<Cause> {
-        let mut causes = Vec::new();
-        let name = self.meta().name.as_deref().unwrap_or_default();
-        if let Some(why) = R::validate_name(name) {
-            causes.push(Cause::invalid("metadata.name", name, &why));
-        }
+        let meta = self.meta();
+        let mut causes = validate_name::<R>(meta);
+        causes.extend(validate_metadata(meta, R::NAMES.namespaced));
         causes.extend(R::validate(&self.0));
         causes
     }

@@ -1,13 +1,22 @@
 //! The list of kinds.
 
+use super::amounts::Amounts;
 use super::any::{Decoded, Typed};
 use super::configmap::ConfigMapRules;
+use super::deployment::DeploymentRules;
+use super::event::EventRules;
+use super::namespace::NamespaceRules;
+use super::node::NodeRules;
 use super::pod::PodRules;
+use super::replicaset::ReplicaSetRules;
 use super::rules::{Column, KindRules, Names};
-use crate::object::Resource;
+use super::secret::SecretRules;
+use super::serviceaccount::ServiceAccountRules;
+use crate::object::{DecodeError, Resource, Stored};
 use crate::status::Cause;
+use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 /// Whether a kind's objects live in namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +26,9 @@ pub enum Scope {
     /// They belong to the whole cluster.
     Cluster,
 }
+
+/// The fields that an object can be selected by, with their values.
+pub type FieldValues = Vec<(&'static str, String)>;
 
 /// One kind: what the generic mechanisms need to know of it.
 pub struct Kind {
@@ -36,6 +48,9 @@ pub struct Kind {
     pub columns: &'static [Column],
     decode: fn(Value) -> Result<Decoded, Cause>,
     schema: fn() -> Value,
+    amounts: OnceLock<Option<Amounts>>,
+    fields_of: fn(&Stored) -> Result<FieldValues, DecodeError>,
+    cells_of: fn(&Stored, Timestamp) -> Result<Vec<String>, DecodeError>,
 }
 
 impl Kind {
@@ -55,6 +70,9 @@ impl Kind {
             columns: R::columns(),
             decode: Typed::<R>::decode,
             schema: || schemars::schema_for!(R::Object).to_value(),
+            amounts: OnceLock::new(),
+            fields_of: |o| Ok(R::fields(&*o.typed::<R::Object>()?)),
+            cells_of: |o, now| Ok(R::row(&*o.typed::<R::Object>()?, now)),
         }
     }
 
@@ -71,9 +89,30 @@ impl Kind {
         }
     }
 
-    /// Decodes JSON as an object of this kind; not yet defaulted or validated.
-    pub fn decode(&self, value: Value) -> Result<Decoded, Cause> {
+    /// Decodes JSON as an object of this kind, with its quantities in canonical form; not yet
+    /// defaulted or validated.
+    pub fn decode(&self, mut value: Value) -> Result<Decoded, Cause> {
+        let amounts = self
+            .amounts
+            .get_or_init(|| Amounts::of_schema(&self.schema()));
+        if let Some(amounts) = amounts {
+            amounts.canonicalise(&mut value)?;
+        }
         (self.decode)(value)
+    }
+
+    /// The fields of a stored object that field selectors know beyond name and namespace. Its
+    /// typed form is decoded once and shared.
+    pub fn fields_of(&self, object: &Stored) -> Result<FieldValues, DecodeError> {
+        (self.fields_of)(object)
+    }
+
+    pub(crate) fn cells_of(
+        &self,
+        object: &Stored,
+        now: Timestamp,
+    ) -> Result<Vec<String>, DecodeError> {
+        (self.cells_of)(object, now)
     }
 
     /// The JSON schema of the kind, with descriptions. Made anew at each call.
@@ -82,8 +121,25 @@ impl Kind {
     }
 }
 
-static KINDS: LazyLock<Vec<Kind>> =
-    LazyLock::new(|| vec![Kind::new::<ConfigMapRules>(), Kind::new::<PodRules>()]);
+impl std::fmt::Debug for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Kind({})", self.resource)
+    }
+}
+
+static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
+    vec![
+        Kind::new::<ConfigMapRules>(),
+        Kind::new::<EventRules>(),
+        Kind::new::<NamespaceRules>(),
+        Kind::new::<NodeRules>(),
+        Kind::new::<PodRules>(),
+        Kind::new::<SecretRules>(),
+        Kind::new::<ServiceAccountRules>(),
+        Kind::new::<DeploymentRules>(),
+        Kind::new::<ReplicaSetRules>(),
+    ]
+});
 
 /// Every kind, in the order of `api-resources`.
 pub fn all() -> &'static [Kind] {
@@ -120,5 +176,49 @@ pub(super) fn api_version(group: &str, version: &str) -> String {
     match group {
         "" => version.to_string(),
         group => format!("{group}/{version}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn kinds_are_in_the_order_of_api_resources() {
+        let listed: Vec<(&str, &str)> = all().iter().map(|k| (k.names.group, k.names.plural)).collect();
+        let mut sorted = listed.clone();
+        sorted.sort_unstable();
+        assert_eq!(listed, sorted);
+        assert_eq!(listed.len(), 9);
+    }
+
+    #[test]
+    fn every_kind_keeps_its_promises() {
+        for kind in all() {
+            let decoded = kind.decode(json!({"metadata": {"name": "x"}, "spec": {}}));
+            let Ok(mut decoded) = decoded else {
+                panic!("{kind:?} cannot be decoded");
+            };
+            decoded.object.default();
+            let defaulted = decoded.object.to_value();
+            decoded.object.default();
+            assert_eq!(decoded.object.to_value(), defaulted, "{kind:?}: defaults are set once");
+            let row = decoded.object.row(Timestamp::UNIX_EPOCH);
+            assert_eq!(row.len(), kind.columns.len(), "{kind:?}: one cell for each column");
+            let fields: Vec<&str> = decoded.object.fields().iter().map(|f| f.0).collect();
+            assert!(fields.iter().all(|f| kind.fields.contains(f)), "{kind:?}: {fields:?}");
+            assert_eq!(of(&kind.resource).map(|k| k.names.kind), Some(kind.names.kind));
+            assert!(Resource::BUILT_IN.contains(&kind.resource), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_kind_is_found_by_every_name() {
+        for name in ["deploy", "deployment", "deployments", "Deployment", "deployments.apps", "deployments.v1.apps"] {
+            assert_eq!(by_name(name).map(|k| k.names.kind), Some("Deployment"), "{name}");
+        }
+        assert!(by_name("deployments.batch").is_none());
+        assert_eq!(by_name("ev").map(|k| k.names.kind), Some("Event"));
     }
 }

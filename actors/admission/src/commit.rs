@@ -1,0 +1,65 @@
+//! What the store's reply to a command means for the caller.
+
+use kabuki_model::command::{Applied, Command};
+use kabuki_model::request::Answer;
+use kabuki_model::{ObjectKey, StatusError};
+
+/// A write that was admitted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Commit {
+    /// What the store is to apply.
+    pub command: Command,
+    /// Warnings for the caller.
+    pub warnings: Vec<String>,
+    /// Whether the caller set no precondition of its own, so that a lost race is to be admitted
+    /// anew against the newer state instead of being refused.
+    pub retry: bool,
+    /// Whether the command creates the object: a lost race then means that it exists.
+    pub creates: bool,
+}
+
+/// What to do after the store's reply.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Completed {
+    /// The caller's answer.
+    Answer(Answer),
+    /// Admit the same request again, against the newer state.
+    Retry,
+    /// The caller's refusal.
+    Refused(StatusError),
+}
+
+/// Reads the store's reply.
+pub fn complete(commit: Commit, applied: Applied) -> Completed {
+    match applied {
+        Applied::Committed(changes) => match changes.last() {
+            Some(change) => Completed::Answer(Answer {
+                warnings: commit.warnings,
+                ..Answer::object(change.object.clone())
+            }),
+            None => Completed::Refused(StatusError::internal("the command changed nothing")),
+        },
+        Applied::Refused { key, found, .. } => refused(&commit, &key, found),
+        Applied::StaleTerm { current } => Completed::Refused(StatusError::unavailable(format!(
+            "the leader that admitted this request has been replaced (term {current}); try again"
+        ))),
+    }
+}
+
+fn refused(commit: &Commit, key: &ObjectKey, found: Option<u64>) -> Completed {
+    let own = commit.command.ops.last().is_some_and(|op| op.key() == key);
+    // Whatever else the command required (its namespace, its node) has changed: admission
+    // against the newer state says what is wrong in the right words.
+    if !own || commit.retry {
+        return Completed::Retry;
+    }
+    Completed::Refused(match found {
+        Some(_) if commit.creates => StatusError::already_exists(key),
+        Some(_) => StatusError::conflict(key, MODIFIED),
+        None => StatusError::not_found(key),
+    })
+}
+
+/// How Kubernetes words a lost race.
+pub(crate) const MODIFIED: &str = "the object has been modified; please apply your changes to the \
+                                   latest version and try again";

@@ -1,0 +1,63 @@
+//! The `scale` subresource: `autoscaling/v1` `Scale` over any kind that has replicas.
+
+use super::decoded;
+use super::update::no_subresource;
+use crate::draft;
+use kabuki_model::kind::{AnyObject, Kind};
+use kabuki_model::object::canonical_json;
+use kabuki_model::status::Cause;
+use kabuki_model::{ObjectKey, Resource, StatusError, Stored};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// The scale of an object.
+pub(crate) fn read(stored: &Stored) -> Result<Arc<Stored>, StatusError> {
+    let kind = draft::kind_of(&stored.key.resource)?;
+    let object = decoded(stored)?;
+    let Some(scale) = object.scale() else {
+        return Err(no_subresource(kind, "scale"));
+    };
+    let meta = object.meta();
+    let shown = json!({
+        "metadata": {
+            "name": meta.name, "namespace": meta.namespace, "uid": meta.uid,
+            "creationTimestamp": meta.creation_timestamp,
+        },
+        "spec": {"replicas": scale.replicas},
+        "status": {"replicas": scale.current, "selector": scale.selector},
+    });
+    let shown = shown.as_object().cloned().unwrap_or_default();
+    let key = ObjectKey::new(Resource::SCALES, &stored.key.namespace, &stored.key.name);
+    let json = canonical_json("autoscaling/v1", "Scale", shown);
+    Ok(Arc::new(Stored::new(key, stored.uid.clone(), stored.revision, json)))
+}
+
+/// The object with the replicas of a `Scale`.
+pub(super) fn write(
+    kind: &Kind,
+    current: &Stored,
+    scale: &Map<String, Value>,
+) -> Result<Box<dyn AnyObject>, StatusError> {
+    let mut object = decoded(current)?;
+    if object.scale().is_none() {
+        return Err(no_subresource(kind, "scale"));
+    }
+    let spec = scale.get("spec").and_then(Value::as_object);
+    let replicas = spec.and_then(|s| s.get("replicas")).unwrap_or(&Value::Null);
+    let wanted = match replicas {
+        // Absent replicas are zero in `autoscaling/v1`.
+        Value::Null => Some(0),
+        value => value.as_i64().and_then(|n| i32::try_from(n).ok()).filter(|n| *n >= 0),
+    };
+    let Some(wanted) = wanted else {
+        let cause = Cause::invalid(
+            "spec.replicas",
+            replicas,
+            "must be greater than or equal to 0",
+        );
+        draft::refuse(kind, &*object, vec![cause])?;
+        return Ok(object);
+    };
+    object.set_replicas(wanted);
+    Ok(object)
+}

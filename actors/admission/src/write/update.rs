@@ -1,0 +1,285 @@
+//! Updates and patches, of objects and of their subresources.
+
+use super::{Written, check_place, decoded, scale};
+use crate::admit::{Context, Verdict};
+use crate::commit::MODIFIED;
+use crate::draft;
+use kabuki_model::command::{Expect, Op};
+use kabuki_model::kind::{AnyObject, Kind};
+use kabuki_model::request::{Answer, PatchType, Subresource, WriteOptions};
+use kabuki_model::status::Cause;
+use kabuki_model::view::View;
+use kabuki_model::{ObjectKey, StatusError, Stored};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+pub(crate) fn patch(
+    view: &dyn View,
+    key: &ObjectKey,
+    subresource: Option<Subresource>,
+    patch_type: PatchType,
+    patch: &[u8],
+    options: &WriteOptions,
+    cx: &Context,
+) -> Result<Verdict, StatusError> {
+    if patch.len() > draft::MAX_OBJECT_BYTES {
+        return Err(draft::too_large(patch.len()));
+    }
+    draft::kind_of(&key.resource)?;
+    let current = view.get(key).ok_or_else(|| StatusError::not_found(key))?;
+    let base = match subresource {
+        Some(Subresource::Scale) => scale::read(current)?,
+        _ => current.clone(),
+    };
+    let base = base
+        .to_value()
+        .map_err(|e| StatusError::internal(format!("{e}: {}", e.source)))?;
+    let patch: Value = serde_json::from_slice(patch)
+        .map_err(|e| StatusError::bad_request(format!("the patch is not valid JSON: {e}")))?;
+    let patched = kabuki_model::patch::apply(patch_type, &base, &patch)
+        .map_err(|e| StatusError::from(e).about(&key.resource, &key.name))?;
+    let Value::Object(mut object) = patched else {
+        return Err(StatusError::bad_request("the patched object is not a JSON object"));
+    };
+    // The current revision came along with the base; only one that the patch set itself is a
+    // precondition.
+    if let Some(Value::Object(meta)) = object.get_mut("metadata")
+        && meta.get("resourceVersion").and_then(Value::as_str) == Some(&current.revision.to_string())
+    {
+        meta.remove("resourceVersion");
+    }
+    update(view, key, subresource, object, options, cx)
+}
+
+pub(crate) fn update(
+    view: &dyn View,
+    key: &ObjectKey,
+    subresource: Option<Subresource>,
+    object: Map<String, Value>,
+    options: &WriteOptions,
+    cx: &Context,
+) -> Result<Verdict, StatusError> {
+    let kind = draft::kind_of(&key.resource)?;
+    let current = view.get(key).ok_or_else(|| StatusError::not_found(key))?;
+    let pinned = check_preconditions(key, current, &object)?;
+    let old = decoded(current)?;
+    let mut warnings = Vec::new();
+    let mut new = match subresource {
+        Some(Subresource::Scale) => scale::write(kind, current, &object)?,
+        Some(Subresource::Status | Subresource::Finalize) => {
+            one_part(kind, current, subresource, object, options, &mut warnings)?
+        }
+        None => whole(kind, current, object, options, &mut warnings)?,
+    };
+    check_place(key, &mut *new)?;
+    keep_server_fields(&mut *new, &*old);
+    match subresource {
+        Some(Subresource::Status) => {
+            let causes = new.validate_status(&*old);
+            draft::refuse(kind, &*new, causes)?;
+        }
+        // What an ordinary update may not touch is exactly what this one is for.
+        Some(Subresource::Finalize) => {
+            let causes = new.validate();
+            draft::refuse(kind, &*new, causes)?;
+        }
+        Some(Subresource::Scale) | None => {
+            draft::check(kind, &mut *new, Some(&*old))?;
+            check_finalizers(kind, &*new, &*old)?;
+            count_generation(kind, &mut *new, &*old);
+        }
+    }
+    finish(key, current, &*new, pinned, warnings, options, cx)
+}
+
+/// The object's own preconditions: uid and resourceVersion. Says whether a revision was given.
+fn check_preconditions(
+    key: &ObjectKey,
+    current: &Stored,
+    object: &Map<String, Value>,
+) -> Result<bool, StatusError> {
+    let field = |name: &str| {
+        let given = object.get("metadata")?.get(name)?.as_str()?;
+        (!given.is_empty()).then(|| given.to_string())
+    };
+    if let Some(uid) = field("uid").filter(|uid| **uid != *current.uid) {
+        let why = format!(
+            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            current.uid
+        );
+        return Err(StatusError::conflict(key, &why));
+    }
+    match field("resourceVersion") {
+        None => Ok(false),
+        Some(given) => match given.parse::<u64>() {
+            Ok(revision) if revision == current.revision => Ok(true),
+            Ok(_) => Err(StatusError::conflict(key, MODIFIED)),
+            Err(_) => Err(StatusError::bad_request(format!(
+                "metadata.resourceVersion: {given:?} is no revision"
+            ))),
+        },
+    }
+}
+
+/// The whole object, but `status` stays when it is a subresource.
+fn whole(
+    kind: &Kind,
+    current: &Stored,
+    mut object: Map<String, Value>,
+    options: &WriteOptions,
+    warnings: &mut Vec<String>,
+) -> Result<Box<dyn AnyObject>, StatusError> {
+    if kind.has_status {
+        object.remove("status");
+        if let Some(status) = field_of(current, "status")? {
+            object.insert("status".to_string(), status);
+        }
+    }
+    draft::decode(kind, object, options, warnings)
+}
+
+/// Only `status`, or only the namespace's `spec.finalizers`; all else stays.
+fn one_part(
+    kind: &Kind,
+    current: &Stored,
+    part: Option<Subresource>,
+    mut object: Map<String, Value>,
+    options: &WriteOptions,
+    warnings: &mut Vec<String>,
+) -> Result<Box<dyn AnyObject>, StatusError> {
+    if part == Some(Subresource::Status) && !kind.has_status {
+        return Err(no_subresource(kind, "status"));
+    }
+    if part == Some(Subresource::Finalize) && kind.names.kind != "Namespace" {
+        return Err(no_subresource(kind, "finalize"));
+    }
+    let mut base = whole_value(current)?;
+    let field = match part {
+        Some(Subresource::Finalize) => "spec",
+        _ => "status",
+    };
+    match object.remove(field) {
+        Some(value) => base.insert(field.to_string(), value),
+        None => base.remove(field),
+    };
+    for field in ["apiVersion", "kind"] {
+        if let Some(given) = object.remove(field) {
+            base.insert(field.to_string(), given);
+        }
+    }
+    draft::decode(kind, base, options, warnings)
+}
+
+pub(super) fn no_subresource(kind: &Kind, part: &str) -> StatusError {
+    StatusError::new(
+        kabuki_model::status::Reason::NotFound,
+        format!("{} have no subresource {part:?}", kind.resource),
+    )
+}
+
+fn whole_value(stored: &Stored) -> Result<Map<String, Value>, StatusError> {
+    match stored.to_value() {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(StatusError::internal(format!("stored {} is no object", stored.key))),
+        Err(e) => Err(StatusError::internal(format!("{e}: {}", e.source))),
+    }
+}
+
+fn field_of(stored: &Stored, field: &str) -> Result<Option<Value>, StatusError> {
+    Ok(whole_value(stored)?.remove(field))
+}
+
+/// What no client may change.
+fn keep_server_fields(new: &mut dyn AnyObject, old: &dyn AnyObject) {
+    let (meta, was) = (new.meta_mut(), old.meta());
+    meta.name.clone_from(&was.name);
+    meta.namespace.clone_from(&was.namespace);
+    meta.uid.clone_from(&was.uid);
+    meta.creation_timestamp.clone_from(&was.creation_timestamp);
+    meta.deletion_timestamp.clone_from(&was.deletion_timestamp);
+    meta.deletion_grace_period_seconds = was.deletion_grace_period_seconds;
+    meta.generate_name.clone_from(&was.generate_name);
+    meta.generation = was.generation;
+    meta.managed_fields = None;
+    meta.self_link = None;
+    meta.resource_version = None;
+}
+
+/// A deleted object gets no new finalizers.
+fn check_finalizers(
+    kind: &Kind,
+    new: &dyn AnyObject,
+    old: &dyn AnyObject,
+) -> Result<(), StatusError> {
+    if old.meta().deletion_timestamp.is_none() {
+        return Ok(());
+    }
+    let none = Vec::new();
+    let had = old.meta().finalizers.as_ref().unwrap_or(&none);
+    let added: Vec<&String> = new
+        .meta()
+        .finalizers
+        .iter()
+        .flatten()
+        .filter(|f| !had.contains(f))
+        .collect();
+    if added.is_empty() {
+        return Ok(());
+    }
+    let detail = format!(
+        "no new finalizers can be added if the object is being deleted, found new finalizers {added:?}"
+    );
+    draft::refuse(kind, new, vec![Cause::forbidden("metadata.finalizers", &detail)])
+}
+
+fn count_generation(kind: &Kind, new: &mut dyn AnyObject, old: &dyn AnyObject) {
+    if kind.has_generation && new.to_value().get("spec") != old.to_value().get("spec") {
+        let meta = new.meta_mut();
+        meta.generation = Some(meta.generation.unwrap_or(0) + 1);
+    }
+}
+
+/// Writes the object; or removes it, when the last thing that kept a deleted object is gone; or
+/// nothing, when nothing changed.
+fn finish(
+    key: &ObjectKey,
+    current: &Arc<Stored>,
+    new: &dyn AnyObject,
+    pinned: bool,
+    warnings: Vec<String>,
+    options: &WriteOptions,
+    cx: &Context,
+) -> Result<Verdict, StatusError> {
+    let json = new.to_json();
+    if json.len() > draft::MAX_OBJECT_BYTES {
+        return Err(draft::too_large(json.len()));
+    }
+    let gone = super::delete::nothing_keeps(new);
+    if json == current.json && !gone {
+        return Ok(Verdict::Answer(Answer {
+            warnings,
+            ..Answer::object(current.clone())
+        }));
+    }
+    let expect = Expect::Revision(current.revision);
+    let put = Op::Put {
+        key: key.clone(),
+        uid: current.uid.clone(),
+        json,
+        expect: expect.clone(),
+    };
+    let ops = match gone && !options.dry_run {
+        true => vec![Op::Delete {
+            key: key.clone(),
+            expect,
+        }],
+        false => vec![put],
+    };
+    let written = Written {
+        ops,
+        warnings,
+        retry: !pinned,
+        creates: false,
+    };
+    Ok(written.verdict(options, cx, current.revision))
+}

@@ -1,0 +1,73 @@
+//! What the machine wants done.
+
+use super::fact::Instance;
+use jiff::Timestamp;
+
+/// When an image is looked for at its registry (`imagePullPolicy`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PullPolicy {
+    /// At every start.
+    Always,
+    /// When the node lacks it.
+    IfNotPresent,
+    /// Not at all.
+    Never,
+}
+
+/// An event for the people who watch the pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodEvent {
+    /// `Warning` rather than `Normal`.
+    pub warning: bool,
+    /// `Pulled`, `BackOff`: kubelet's words.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+    /// The container that it is about.
+    pub container: Option<String>,
+}
+
+/// One thing to do. Those that can fail are answered by the facts that their text names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Make the volumes: `VolumesReady` or `VolumesFailed`.
+    PrepareVolumes,
+    /// Make the namespaces and the network: `SandboxReady` or `SandboxFailed`. What was left of
+    /// an earlier attempt is used or removed.
+    PrepareSandbox,
+    /// Have the image: `PullStarted` when it must be fetched, then `ImageReady` or `ImageFailed`.
+    PullImage {
+        /// For which container.
+        container: String,
+        /// The reference in the manifest.
+        image: String,
+        /// When to fetch it.
+        policy: PullPolicy,
+    },
+    /// Set up an instance: `ContainerCreated`, `ConfigFailed` or `CreateFailed`.
+    CreateContainer(Instance),
+    /// Start it: `ContainerStarted` or `StartFailed`; later `ContainerExited`.
+    StartContainer(Instance),
+    /// Send its stop signal; `ContainerExited` follows when it obeys.
+    Signal(Instance),
+    /// Kill it; `ContainerExited` follows.
+    Kill(Instance),
+    /// Remove what an ended (or never started) instance left; its log stays.
+    RemoveContainer(Instance),
+    /// Remove namespaces and network, and the volumes unless they are to be kept: `SandboxGone`.
+    TeardownSandbox {
+        /// Whether the pod goes on with the same volumes.
+        keep_volumes: bool,
+    },
+    /// Record an event.
+    Record(PodEvent),
+    /// Send `Woken` at this time. Replaces the earlier time.
+    WakeAt(Timestamp),
+    /// Report the status.
+    StatusChanged,
+    /// The pod's life is over: report the last status, then forget it.
+    Finished {
+        /// Whether the API still has it and must be told to let it go.
+        delete_from_api: bool,
+    },
+}

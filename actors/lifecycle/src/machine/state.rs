@@ -1,0 +1,294 @@
+//! What the machine remembers. All of it survives the agent: it is stored with the sandbox.
+
+use super::backoff::Backoff;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The state of one pod's life.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PodState {
+    /// When the node took the pod.
+    pub start_time: Option<Timestamp>,
+    /// Namespaces and network.
+    pub sandbox: Sandbox,
+    /// Failures to make the sandbox in a row.
+    pub sandbox_backoff: Backoff,
+    /// The pod's addresses; kept when the sandbox is gone.
+    pub ips: Vec<String>,
+    /// The volumes.
+    pub volumes: Volumes,
+    /// Failures to make the volumes in a row.
+    pub volume_backoff: Backoff,
+    /// The containers, in the manifest's order.
+    pub containers: Vec<Container>,
+    /// The pod is being deleted.
+    pub deletion: Option<Deletion>,
+    /// The API no longer has it.
+    pub vanished: bool,
+    /// The pod as a whole has failed: its containers are stopped and stay so.
+    pub failure: Option<Failure>,
+    /// The phase, once it is final.
+    pub final_phase: Option<String>,
+    /// The conditions with their times, by type.
+    pub conditions: BTreeMap<String, Condition>,
+    /// Nothing of the pod is left.
+    pub finished: bool,
+}
+
+/// Namespaces and network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sandbox {
+    /// Not made yet.
+    #[default]
+    Absent,
+    /// Being made.
+    Preparing,
+    /// There.
+    Ready,
+    /// Could not be made; to be tried again.
+    Failed {
+        /// When.
+        retry_at: Timestamp,
+    },
+    /// Gone by itself; what is left of it must be removed.
+    Lost,
+    /// Being removed.
+    TearingDown {
+        /// Whether the pod goes on with another one.
+        keep_volumes: bool,
+    },
+    /// Removed, for good.
+    Gone,
+}
+
+/// The volumes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Volumes {
+    /// Not made yet.
+    #[default]
+    Absent,
+    /// Being made.
+    Preparing,
+    /// There.
+    Ready,
+    /// Could not be made; to be tried again.
+    Failed {
+        /// When.
+        retry_at: Timestamp,
+    },
+}
+
+/// The pod is being deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deletion {
+    /// When the containers that still run are killed.
+    pub deadline: Timestamp,
+}
+
+/// Why a pod failed as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// `DeadlineExceeded`, `Evicted`.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+    /// When the containers that still run are killed.
+    pub deadline: Timestamp,
+}
+
+/// One container of the pod, over all its instances.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Container {
+    /// Its name.
+    pub name: String,
+    /// The reference that the present instance was (or the next one will be) made from.
+    pub image_name: String,
+    /// Its image.
+    pub image: Image,
+    /// What `imageID` says.
+    pub image_id: String,
+    /// Failed pulls in a row.
+    pub pull_backoff: Backoff,
+    /// The present instance, or why there is none.
+    pub life: Life,
+    /// The number of the newest instance that was made.
+    pub attempt: Option<u32>,
+    /// How the instance before the present one ended.
+    pub last: Option<Ended>,
+    /// Restarts that came too soon.
+    pub restart_backoff: Backoff,
+    /// Failures to set up an instance in a row.
+    pub create_backoff: Backoff,
+    /// The present instance is being stopped.
+    pub stop: Option<Stop>,
+    /// The manifest names another image: the next instance follows whatever the policy says.
+    pub replacing: bool,
+}
+
+/// An image, as far as one container needs it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Image {
+    /// Not asked for yet.
+    #[default]
+    Unknown,
+    /// Asked for.
+    Pulling,
+    /// There.
+    Ready,
+    /// Not there.
+    Failed {
+        /// `ErrImagePull`, `InvalidImageName`.
+        reason: String,
+        /// For people.
+        message: String,
+        /// When `reason` gives way to the back-off; `None` when it has.
+        shown_until: Option<Timestamp>,
+        /// When to ask again.
+        retry_at: Timestamp,
+    },
+}
+
+/// The present instance of a container, or why there is none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Life {
+    /// There is none.
+    Waiting {
+        /// `ContainerCreating`, `CrashLoopBackOff`.
+        reason: String,
+        /// For people.
+        message: Option<String>,
+        /// Not before this time.
+        retry_at: Option<Timestamp>,
+    },
+    /// Being set up.
+    Creating,
+    /// Set up.
+    Created,
+    /// Being started.
+    Starting,
+    /// Running.
+    Running {
+        /// Since.
+        started_at: Timestamp,
+    },
+    /// Ended.
+    Ended(Ended),
+}
+
+/// How an instance ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Which instance; `None` when there was none that is known.
+    pub attempt: Option<u32>,
+    /// Its exit code.
+    pub exit_code: i32,
+    /// `Completed`, `Error`, `OOMKilled`.
+    pub reason: String,
+    /// For people.
+    pub message: Option<String>,
+    /// When it began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// An instance is being stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// When it is killed.
+    pub deadline: Timestamp,
+    /// Whether it was.
+    pub killed: bool,
+}
+
+/// A condition's value and since when it has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    /// `True`, `False`.
+    pub status: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+impl PodState {
+    /// The form in which it is stored.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // Nothing in it can fail to be written: all keys of its maps are strings.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Reads what [`PodState::to_bytes`] wrote; `None` when it is something else.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+}
+
+impl Container {
+    pub(super) fn new(name: &str, image: &str) -> Self {
+        Self {
+            name: name.to_string(),
+            image_name: image.to_string(),
+            image: Image::Unknown,
+            image_id: String::new(),
+            pull_backoff: Backoff::default(),
+            life: Life::creating(),
+            attempt: None,
+            last: None,
+            restart_backoff: Backoff::default(),
+            create_backoff: Backoff::default(),
+            stop: None,
+            replacing: false,
+        }
+    }
+
+    /// Whether an instance is there or on its way.
+    pub fn is_live(&self) -> bool {
+        match self.life {
+            Life::Creating | Life::Created | Life::Starting | Life::Running { .. } => true,
+            Life::Waiting { .. } | Life::Ended(_) => false,
+        }
+    }
+
+    /// How often it was restarted.
+    pub fn restart_count(&self) -> u32 {
+        self.attempt.unwrap_or(0)
+    }
+
+    /// When something of it is due.
+    pub(super) fn due(&self) -> impl Iterator<Item = Timestamp> {
+        let life = match &self.life {
+            Life::Waiting { retry_at, .. } => *retry_at,
+            _ => None,
+        };
+        let (shown, retry) = match &self.image {
+            Image::Failed { shown_until, retry_at, .. } => (*shown_until, Some(*retry_at)),
+            _ => (None, None),
+        };
+        [life, shown, retry].into_iter().flatten()
+    }
+}
+
+impl Life {
+    pub(super) fn creating() -> Self {
+        Self::Waiting { reason: "ContainerCreating".to_string(), message: None, retry_at: None }
+    }
+}
+
+impl Sandbox {
+    pub(super) fn retry_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Failed { retry_at } => Some(*retry_at),
+            _ => None,
+        }
+    }
+}
+
+impl Volumes {
+    pub(super) fn retry_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Failed { retry_at } => Some(*retry_at),
+            _ => None,
+        }
+    }
+}

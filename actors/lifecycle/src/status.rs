@@ -1,0 +1,86 @@
+//! The `PodStatus` that follows from the machine's state (Kubernetes, "Pod Lifecycle").
+
+mod conditions;
+mod containers;
+
+pub use containers::{container_id, instance_id};
+
+use crate::machine::{Host, Life, PodState};
+use crate::resources::qos_class;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{HostIP, Pod, PodIP, PodStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+/// The whole status. Notes in `state` since when each condition has its value.
+pub(crate) fn of(pod: &Pod, host: &Host, state: &mut PodState, now: Timestamp) -> PodStatus {
+    let phase = phase(pod, state);
+    let containers = containers::of(pod, state);
+    let conditions = conditions::of(pod, state, &phase, &containers, now);
+    let host_network = pod.spec.as_ref().and_then(|s| s.host_network).unwrap_or(false);
+    let ips = match host_network && state.ips.is_empty() {
+        true => host.ips.clone(),
+        false => state.ips.clone(),
+    };
+    let failure = state.failure.as_ref();
+    PodStatus {
+        phase: Some(phase),
+        conditions: Some(conditions),
+        container_statuses: Some(containers),
+        host_ip: host.ips.first().cloned(),
+        host_ips: listed(&host.ips, |ip| HostIP { ip }),
+        pod_ip: ips.first().cloned(),
+        pod_ips: listed(&ips, |ip| PodIP { ip }),
+        qos_class: Some(qos_class(pod).as_str().to_string()),
+        start_time: state.start_time.map(whole_seconds),
+        reason: failure.map(|f| f.reason.clone()),
+        message: failure.map(|f| f.message.clone()),
+        observed_generation: pod.metadata.generation,
+        nominated_node_name: None,
+        ..PodStatus::default()
+    }
+}
+
+fn listed<T>(ips: &[String], wrap: impl Fn(String) -> T) -> Option<Vec<T>> {
+    (!ips.is_empty()).then(|| ips.iter().cloned().map(wrap).collect())
+}
+
+/// Times in manifests have whole seconds; more would be lost on the way and look like a change.
+pub(crate) fn whole_seconds(at: Timestamp) -> Time {
+    Time(Timestamp::from_second(at.as_second()).unwrap_or(at))
+}
+
+/// The phase ("Pod phase"): waiting for a first start, running, or ended for good.
+fn phase(pod: &Pod, state: &PodState) -> String {
+    if let Some(phase) = &state.final_phase {
+        return phase.clone();
+    }
+    let policy = pod.spec.as_ref().and_then(|s| s.restart_policy.as_deref());
+    let (mut waiting, mut running, mut stopped, mut succeeded) = (0, 0, 0, 0);
+    for container in &state.containers {
+        let ended = match &container.life {
+            Life::Running { .. } => {
+                running += 1;
+                continue;
+            }
+            Life::Ended(ended) => Some(ended),
+            _ => container.last.as_ref(),
+        };
+        match ended {
+            None => waiting += 1,
+            Some(ended) => {
+                stopped += 1;
+                succeeded += usize::from(ended.exit_code == 0);
+            }
+        }
+    }
+    let always = matches!(policy, None | Some("Always"));
+    let phase = match (waiting, running) {
+        (1.., _) => "Pending",
+        (0, 1..) => "Running",
+        _ if always => "Running",
+        _ if stopped == succeeded => "Succeeded",
+        _ if policy == Some("Never") => "Failed",
+        _ => "Running",
+    };
+    phase.to_string()
+}

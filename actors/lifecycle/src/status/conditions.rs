@@ -1,0 +1,122 @@
+//! `conditions` (Kubernetes, "Pod conditions").
+
+use super::whole_seconds;
+use crate::machine::{Condition, PodState, Sandbox};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
+
+/// A condition before it has a time.
+struct Value {
+    type_: &'static str,
+    status: bool,
+    reason: Option<&'static str>,
+    message: Option<String>,
+}
+
+/// All conditions; those of others (readiness gates, disruption) are kept as the API has them.
+pub(super) fn of(
+    pod: &Pod,
+    state: &mut PodState,
+    phase: &str,
+    containers: &[ContainerStatus],
+    now: Timestamp,
+) -> Vec<PodCondition> {
+    let containers_ready = containers_ready(phase, containers);
+    let values = [
+        plain("PodReadyToStartContainers", state.sandbox == Sandbox::Ready),
+        Value {
+            reason: (phase == "Succeeded").then_some("PodCompleted"),
+            ..plain("Initialized", true)
+        },
+        ready(pod, &containers_ready),
+        containers_ready,
+        plain("PodScheduled", true),
+    ];
+    let held = pod.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
+    let mut conditions: Vec<PodCondition> =
+        values.into_iter().map(|value| timed(pod, held, state, value, now)).collect();
+    let foreign = held.iter().filter(|h| !conditions.iter().any(|c| c.type_ == h.type_));
+    let foreign: Vec<PodCondition> = foreign.cloned().collect();
+    conditions.extend(foreign);
+    conditions
+}
+
+fn plain(type_: &'static str, status: bool) -> Value {
+    Value { type_, status, reason: None, message: None }
+}
+
+fn containers_ready(phase: &str, containers: &[ContainerStatus]) -> Value {
+    let value = plain("ContainersReady", false);
+    match phase {
+        "Succeeded" => return Value { reason: Some("PodCompleted"), ..value },
+        "Failed" => return Value { reason: Some("PodFailed"), ..value },
+        _ => {}
+    }
+    let unready: Vec<&str> =
+        containers.iter().filter(|c| !c.ready).map(|c| c.name.as_str()).collect();
+    if unready.is_empty() {
+        return Value { status: true, ..value };
+    }
+    let message = format!("containers with unready status: [{}]", unready.join(" "));
+    Value { reason: Some("ContainersNotReady"), message: Some(message), ..value }
+}
+
+/// Ready is that all containers are, and all readiness gates are true.
+fn ready(pod: &Pod, containers: &Value) -> Value {
+    let value = plain("Ready", containers.status);
+    if !containers.status {
+        return Value { reason: containers.reason, message: containers.message.clone(), ..value };
+    }
+    let gates = pod.spec.iter().flat_map(|s| s.readiness_gates.iter().flatten());
+    let held = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    let mut missing = Vec::new();
+    for gate in gates {
+        let type_ = &gate.condition_type;
+        match held.clone().find(|c| c.type_ == *type_) {
+            None => missing.push(format!(
+                "corresponding condition of pod readiness gate {type_:?} does not exist."
+            )),
+            Some(c) if c.status != "True" => missing.push(format!(
+                "the status of pod readiness gate {type_:?} is not \"True\", but {}",
+                c.status
+            )),
+            Some(_) => {}
+        }
+    }
+    if missing.is_empty() {
+        return value;
+    }
+    let message = Some(missing.join(", "));
+    Value { status: false, reason: Some("ReadinessGatesNotReady"), message, ..value }
+}
+
+fn timed(
+    pod: &Pod,
+    held: &[PodCondition],
+    state: &mut PodState,
+    value: Value,
+    now: Timestamp,
+) -> PodCondition {
+    let status = if value.status { "True" } else { "False" };
+    let since = match state.conditions.get(value.type_) {
+        Some(known) if known.status == status => known.since,
+        Some(_) => now,
+        // What the API says of an earlier agent, or of the scheduler, stands.
+        None => held
+            .iter()
+            .find(|c| c.type_ == value.type_ && c.status == status)
+            .and_then(|c| c.last_transition_time.as_ref())
+            .map_or(now, |t| t.0),
+    };
+    let known = Condition { status: status.to_string(), since };
+    state.conditions.insert(value.type_.to_string(), known);
+    PodCondition {
+        type_: value.type_.to_string(),
+        status: status.to_string(),
+        reason: value.reason.map(str::to_string),
+        message: value.message,
+        last_transition_time: Some(whole_seconds(since)),
+        last_probe_time: None,
+        observed_generation: pod.metadata.generation,
+    }
+}

@@ -1,0 +1,215 @@
+//! The fields of a pod that this version does not honour yet, and refuses by name instead of
+//! ignoring them. Honouring one is deleting its line here. A test walks the schema of every type
+//! below, so that a field that is neither here nor known to be honoured fails it.
+//!
+//! Nothing is mounted for a service account's token in this version, so only a pod that asks for
+//! the token (`automountServiceAccountToken: true`) is refused.
+
+use super::super::path::Path;
+use crate::status::Cause;
+use k8s_openapi::api::core::v1::{
+    Affinity, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVarSource,
+    KeyToPath, PodSecurityContext, PodSpec, ResourceRequirements, SecretVolumeSource,
+    SecurityContext, Toleration, Volume, VolumeMount,
+};
+
+/// Fields by name, each with how to see that it asks for something.
+pub(super) type Table<T> = &'static [(&'static str, fn(&T) -> bool)];
+
+pub(super) const POD_SPEC: Table<PodSpec> = &[
+    ("activeDeadlineSeconds", |s| {
+        s.active_deadline_seconds.is_some()
+    }),
+    ("automountServiceAccountToken", |s| {
+        s.automount_service_account_token == Some(true)
+    }),
+    ("ephemeralContainers", |s| some(&s.ephemeral_containers)),
+    ("evictionResponders", |s| some(&s.eviction_responders)),
+    ("hostUsers", |s| s.host_users == Some(false)),
+    ("hostnameOverride", |s| text(&s.hostname_override)),
+    ("initContainers", |s| some(&s.init_containers)),
+    ("os", |s| s.os.as_ref().is_some_and(|os| os.name != "linux")),
+    ("overhead", |s| {
+        s.overhead.as_ref().is_some_and(|o| !o.is_empty())
+    }),
+    ("priorityClassName", |s| text(&s.priority_class_name)),
+    ("readinessGates", |s| some(&s.readiness_gates)),
+    ("resourceClaims", |s| some(&s.resource_claims)),
+    ("resources", |s| filled(&s.resources)),
+    ("runtimeClassName", |s| text(&s.runtime_class_name)),
+    ("schedulingGates", |s| some(&s.scheduling_gates)),
+    ("schedulingGroup", |s| s.scheduling_group.is_some()),
+    ("setHostnameAsFQDN", |s| {
+        s.set_hostname_as_fqdn == Some(true)
+    }),
+    ("topologySpreadConstraints", |s| {
+        some(&s.topology_spread_constraints)
+    }),
+];
+
+pub(super) const AFFINITY: Table<Affinity> = &[
+    ("podAffinity", |a| filled(&a.pod_affinity)),
+    ("podAntiAffinity", |a| filled(&a.pod_anti_affinity)),
+];
+
+pub(super) const TOLERATION: Table<Toleration> = &[("operator", |t| {
+    matches!(t.operator.as_deref(), Some("Lt" | "Gt"))
+})];
+
+pub(super) const POD_SECURITY: Table<PodSecurityContext> = &[
+    ("appArmorProfile", |c| {
+        c.app_armor_profile
+            .as_ref()
+            .is_some_and(|p| p.type_ != "Unconfined")
+    }),
+    ("seLinuxChangePolicy", |c| text(&c.se_linux_change_policy)),
+    ("seLinuxOptions", |c| filled(&c.se_linux_options)),
+    ("sysctls", |c| some(&c.sysctls)),
+    ("windowsOptions", |c| filled(&c.windows_options)),
+];
+
+pub(super) const CONTAINER: Table<Container> = &[
+    ("lifecycle", |c| filled(&c.lifecycle)),
+    ("livenessProbe", |c| c.liveness_probe.is_some()),
+    ("readinessProbe", |c| c.readiness_probe.is_some()),
+    ("resizePolicy", |c| some(&c.resize_policy)),
+    ("restartPolicy", |c| text(&c.restart_policy)),
+    ("restartPolicyRules", |c| some(&c.restart_policy_rules)),
+    ("startupProbe", |c| c.startup_probe.is_some()),
+    ("terminationMessagePolicy", |c| {
+        c.termination_message_policy.as_deref() == Some("FallbackToLogsOnError")
+    }),
+    ("volumeDevices", |c| some(&c.volume_devices)),
+];
+
+pub(super) const SECURITY: Table<SecurityContext> = &[
+    ("appArmorProfile", |c| {
+        c.app_armor_profile
+            .as_ref()
+            .is_some_and(|p| p.type_ != "Unconfined")
+    }),
+    ("procMount", |c| {
+        c.proc_mount.as_deref().is_some_and(|p| p != "Default")
+    }),
+    ("seLinuxOptions", |c| filled(&c.se_linux_options)),
+    ("windowsOptions", |c| filled(&c.windows_options)),
+];
+
+pub(super) const RESOURCES: Table<ResourceRequirements> = &[("claims", |r| some(&r.claims))];
+
+pub(super) const ENV_SOURCE: Table<EnvVarSource> = &[
+    ("fileKeyRef", |s| s.file_key_ref.is_some()),
+    // Local storage and huge pages are not counted, so they have no amount to show.
+    ("resourceFieldRef", |s| {
+        s.resource_field_ref.as_ref().is_some_and(|r| {
+            let resource = r.resource.split_once('.').map_or("", |r| r.1);
+            resource == "ephemeral-storage" || resource.starts_with("hugepages-")
+        })
+    }),
+];
+
+pub(super) const MOUNT: Table<VolumeMount> = &[
+    ("bindMountOptions", |m| some(&m.bind_mount_options)),
+    ("mountPropagation", |m| {
+        m.mount_propagation.as_deref() == Some("Bidirectional")
+    }),
+    ("recursiveReadOnly", |m| {
+        m.recursive_read_only.as_deref() == Some("Enabled")
+    }),
+    ("subPathExpr", |m| text(&m.sub_path_expr)),
+];
+
+pub(super) const VOLUME: Table<Volume> = &[
+    ("awsElasticBlockStore", |v| {
+        v.aws_elastic_block_store.is_some()
+    }),
+    ("azureDisk", |v| v.azure_disk.is_some()),
+    ("azureFile", |v| v.azure_file.is_some()),
+    ("cephfs", |v| v.cephfs.is_some()),
+    ("cinder", |v| v.cinder.is_some()),
+    ("csi", |v| v.csi.is_some()),
+    ("downwardAPI", |v| v.downward_api.is_some()),
+    ("ephemeral", |v| v.ephemeral.is_some()),
+    ("fc", |v| v.fc.is_some()),
+    ("flexVolume", |v| v.flex_volume.is_some()),
+    ("flocker", |v| v.flocker.is_some()),
+    ("gcePersistentDisk", |v| v.gce_persistent_disk.is_some()),
+    ("gitRepo", |v| v.git_repo.is_some()),
+    ("glusterfs", |v| v.glusterfs.is_some()),
+    ("image", |v| v.image.is_some()),
+    ("iscsi", |v| v.iscsi.is_some()),
+    ("nfs", |v| v.nfs.is_some()),
+    ("persistentVolumeClaim", |v| {
+        v.persistent_volume_claim.is_some()
+    }),
+    ("photonPersistentDisk", |v| {
+        v.photon_persistent_disk.is_some()
+    }),
+    ("portworxVolume", |v| v.portworx_volume.is_some()),
+    ("projected", |v| v.projected.is_some()),
+    ("quobyte", |v| v.quobyte.is_some()),
+    ("rbd", |v| v.rbd.is_some()),
+    ("scaleIO", |v| v.scale_io.is_some()),
+    ("storageos", |v| v.storageos.is_some()),
+    ("vsphereVolume", |v| v.vsphere_volume.is_some()),
+];
+
+pub(super) const EMPTY_DIR: Table<EmptyDirVolumeSource> = &[("mode", |v| v.mode.is_some())];
+pub(super) const CONFIG_MAP: Table<ConfigMapVolumeSource> =
+    &[("defaultUser", |v| v.default_user.is_some())];
+pub(super) const SECRET: Table<SecretVolumeSource> =
+    &[("defaultUser", |v| v.default_user.is_some())];
+pub(super) const ITEM: Table<KeyToPath> = &[("user", |i| i.user.is_some())];
+
+/// Ports of the host lead nowhere yet; a pod in the host's network has them anyway.
+pub(super) const PORT: Table<ContainerPort> = &[
+    ("hostIP", |p| text(&p.host_ip)),
+    ("hostPort", |p| p.host_port.is_some_and(|port| port != 0)),
+];
+/// [`PORT`] of a pod in the host's network.
+pub(super) const HOST_NETWORK_PORT: Table<ContainerPort> = &[("hostIP", |p| text(&p.host_ip))];
+
+/// Notes every field of `object` that asks for what is not honoured.
+pub(super) fn refuse<T>(table: Table<T>, object: &T, path: &Path, causes: &mut Vec<Cause>) {
+    for (field, _) in table.iter().filter(|(_, asks)| asks(object)) {
+        causes.push(refusal(field, &path.child(field)));
+    }
+}
+
+/// Notes a resource that containers may ask for in Kubernetes, but not of this version.
+pub(super) fn refuse_resource(name: &str, path: &Path, causes: &mut Vec<Cause>) {
+    if !matches!(name, "cpu" | "memory") {
+        causes.push(refusal(name, path));
+    }
+}
+
+/// Notes an annotation that asks for an AppArmor profile, which is the older way to do so.
+pub(super) fn refuse_app_armor(key: &str, profile: &str, path: &Path, causes: &mut Vec<Cause>) {
+    let asks = key.starts_with("container.apparmor.security.beta.kubernetes.io/");
+    if asks && profile != "unconfined" {
+        causes.push(refusal("an AppArmor profile", path));
+    }
+}
+
+fn refusal(what: &str, path: &Path) -> Cause {
+    Cause::forbidden(
+        path,
+        &format!("{what} is not supported by this version of Kabuki"),
+    )
+}
+
+fn some<T>(list: &Option<Vec<T>>) -> bool {
+    list.as_ref().is_some_and(|l| !l.is_empty())
+}
+
+/// Whether an object is there and says something: an empty one asks for nothing.
+fn filled<T: Default + PartialEq>(object: &Option<T>) -> bool {
+    object.as_ref().is_some_and(|o| *o != T::default())
+}
+
+fn text(field: &Option<String>) -> bool {
+    field.as_ref().is_some_and(|f| !f.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

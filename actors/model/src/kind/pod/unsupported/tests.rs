@@ -1,0 +1,143 @@
+use super::*;
+use k8s_openapi::api::core::v1 as core;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// Fails unless every field of the type is in the table or in the list of honoured ones, and
+/// every line of both names a field.
+fn decided<T: schemars::JsonSchema>(table: Table<T>, honoured: &[&str]) {
+    let schema: Value = schemars::schema_for!(T).to_value();
+    let fields: BTreeSet<&str> = schema["properties"]
+        .as_object()
+        .expect("a type with fields")
+        .keys()
+        .map(String::as_str)
+        .collect();
+    let listed: BTreeSet<&str> = table
+        .iter()
+        .map(|(f, _)| *f)
+        .chain(honoured.iter().copied())
+        .collect();
+    let name = std::any::type_name::<T>();
+    let undecided: Vec<_> = fields.difference(&listed).collect();
+    assert!(
+        undecided.is_empty(),
+        "{name}: neither honoured nor refused: {undecided:?}"
+    );
+    let unknown: Vec<_> = listed.difference(&fields).collect();
+    assert!(unknown.is_empty(), "{name}: no such field: {unknown:?}");
+}
+
+#[test]
+fn every_field_is_honoured_or_refused() {
+    decided(
+        POD_SPEC,
+        &[
+            "affinity",
+            "containers",
+            "dnsConfig",
+            "dnsPolicy",
+            "enableServiceLinks",
+            "hostAliases",
+            "hostIPC",
+            "hostNetwork",
+            "hostPID",
+            "hostname",
+            "imagePullSecrets",
+            "nodeName",
+            "nodeSelector",
+            "preemptionPolicy",
+            "priority",
+            "restartPolicy",
+            "schedulerName",
+            "securityContext",
+            "serviceAccount",
+            "serviceAccountName",
+            "shareProcessNamespace",
+            "subdomain",
+            "terminationGracePeriodSeconds",
+            "tolerations",
+            "volumes",
+        ],
+    );
+    decided(AFFINITY, &["nodeAffinity"]);
+    decided(TOLERATION, &["effect", "key", "tolerationSeconds", "value"]);
+    decided(
+        POD_SECURITY,
+        &[
+            "fsGroup",
+            "fsGroupChangePolicy",
+            "runAsGroup",
+            "runAsNonRoot",
+            "runAsUser",
+            "seccompProfile",
+            "supplementalGroups",
+            "supplementalGroupsPolicy",
+        ],
+    );
+    decided(
+        CONTAINER,
+        &[
+            "args",
+            "command",
+            "env",
+            "envFrom",
+            "image",
+            "imagePullPolicy",
+            "name",
+            "ports",
+            "resources",
+            "securityContext",
+            "stdin",
+            "stdinOnce",
+            "terminationMessagePath",
+            "tty",
+            "volumeMounts",
+            "workingDir",
+        ],
+    );
+    decided(
+        SECURITY,
+        &[
+            "allowPrivilegeEscalation",
+            "capabilities",
+            "privileged",
+            "readOnlyRootFilesystem",
+            "runAsGroup",
+            "runAsNonRoot",
+            "runAsUser",
+            "seccompProfile",
+        ],
+    );
+    decided(RESOURCES, &["limits", "requests"]);
+    decided(ENV_SOURCE, &["configMapKeyRef", "fieldRef", "secretKeyRef"]);
+    decided(MOUNT, &["mountPath", "name", "readOnly", "subPath"]);
+    decided(
+        VOLUME,
+        &["configMap", "emptyDir", "hostPath", "name", "secret"],
+    );
+    decided(EMPTY_DIR, &["medium", "sizeLimit"]);
+    decided(CONFIG_MAP, &["defaultMode", "items", "name", "optional"]);
+    decided(SECRET, &["defaultMode", "items", "optional", "secretName"]);
+    decided(ITEM, &["key", "mode", "path"]);
+    decided(PORT, &["containerPort", "name", "protocol"]);
+}
+
+#[test]
+fn types_without_refusals_are_known_in_full() {
+    decided::<core::EnvVar>(&[], &["name", "value", "valueFrom"]);
+    decided::<core::EnvFromSource>(&[], &["configMapRef", "prefix", "secretRef"]);
+    decided::<core::HostPathVolumeSource>(&[], &["path", "type"]);
+    decided::<core::HostAlias>(&[], &["hostnames", "ip"]);
+    decided::<core::PodDNSConfig>(&[], &["nameservers", "options", "searches"]);
+    decided::<core::SeccompProfile>(&[], &["localhostProfile", "type"]);
+    decided::<core::Capabilities>(&[], &["add", "drop"]);
+    decided::<core::LocalObjectReference>(&[], &["name"]);
+    decided::<core::NodeAffinity>(
+        &[],
+        &[
+            "preferredDuringSchedulingIgnoredDuringExecution",
+            "requiredDuringSchedulingIgnoredDuringExecution",
+        ],
+    );
+}

@@ -1,0 +1,12 @@
+//! `kabuki node`: a node of the cluster. Control plane and agent in one process, under one
+//! supervision tree.
+
+mod addresses;
+mod config;
+mod demo;
+mod journal;
+mod lock;
+mod serve;
+
+pub use config::{Config, NodeArgs};
+pub use serve::run;

@@ -1,0 +1,17 @@
+//! Real daemons on hosts of their own: a host is a network namespace that the test makes and
+//! removes, a daemon is the real binary in it with a data directory of its own, and the client
+//! is the real CLI.
+//!
+//! Everything is undone when the values are dropped, also when the test fails.
+
+mod daemon;
+mod host;
+mod image;
+mod observe;
+mod registry;
+
+pub use daemon::{Daemon, Outcome};
+pub use host::Host;
+pub use image::{busybox, busybox_archive, image_archive, program};
+pub use observe::{kabuki, until};
+pub use registry::Registry;

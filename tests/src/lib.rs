@@ -1,0 +1,3 @@
+//! What the tests share: the harness for real daemons, and the simulation.
+
+pub mod harness;

@@ -1,0 +1,9 @@
+//! Real daemons, real containers, the real CLI. Each test has a host and data directory of its
+//! own.
+
+#[path = "end_to_end/deployment.rs"]
+mod deployment;
+#[path = "end_to_end/pod.rs"]
+mod pod;
+#[path = "end_to_end/survival.rs"]
+mod survival;
