@@ -12,17 +12,39 @@
 //! | `failure` | what is said when a command fails, and the exit code |
 //! | the others | one verb each |
 
+mod actors;
 mod align;
+mod api;
+mod apply;
+mod change;
 mod connect;
+mod create;
 mod delete;
+mod describe;
+mod events;
+mod exec;
 mod failure;
 mod get;
+mod host;
+mod image;
+mod interact;
 mod kubeconfig;
+mod label;
+mod logs;
 mod out;
+mod patch;
+mod pods;
+mod port_forward;
 mod printer;
 mod resolver;
+mod rollout;
+mod run;
 mod session;
+mod set;
+mod terminal;
+mod wait;
 mod waiting;
+mod write;
 
 use clap::builder::{BoolishValueParser, Styles, ValueParser};
 use clap::{ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand};
@@ -32,10 +54,64 @@ use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Make objects be as manifests say
+    Apply(apply::ApplyArgs),
+    /// Create objects
+    Create(create::CreateArgs),
+    /// Replace objects
+    Replace(create::ReplaceArgs),
     /// Show objects
     Get(get::GetArgs),
+    /// Show everything that matters about objects
+    Describe(describe::DescribeArgs),
     /// Delete objects
     Delete(delete::DeleteArgs),
+    /// Change labels
+    Label(label::LabelArgs),
+    /// Change annotations
+    Annotate(label::AnnotateArgs),
+    /// Change parts of objects
+    Patch(patch::PatchArgs),
+    /// Change how many pods there are
+    Scale(patch::ScaleArgs),
+    /// Change images, variables and resources of a workload
+    Set(set::SetArgs),
+    /// Follow, undo and restart rollouts
+    Rollout(rollout::RolloutArgs),
+    /// Wait until a condition holds
+    Wait(wait::WaitArgs),
+    /// Show what containers wrote
+    Logs(logs::LogsArgs),
+    /// Run a command in a container
+    Exec(exec::ExecArgs),
+    /// Run one pod from a few words
+    Run(run::RunArgs),
+    /// Forward local ports into a pod
+    PortForward(port_forward::ForwardArgs),
+    /// Show what happened lately
+    Events(events::EventsArgs),
+    /// List the kinds of objects
+    ApiResources(api::ResourcesArgs),
+    /// List the versions of the API
+    #[command(after_help = "Example:\n  kabuki api-versions")]
+    ApiVersions,
+    /// Show the versions of this program and the server
+    Version(api::VersionArgs),
+    /// Show where the cluster is
+    #[command(after_help = "Example:\n  kabuki cluster-info")]
+    ClusterInfo,
+    /// Ask who you are
+    Auth(api::AuthArgs),
+    /// Show the live actors of a node
+    Actors(actors::ActorsArgs),
+    /// Load, pull, list and remove images of a node
+    Image(image::ImageArgs),
+    /// Tell what this machine offers, and what each lack costs
+    Check(host::CheckArgs),
+    /// Remove every trace of a node from this machine
+    Reset(host::ResetArgs),
+    /// Connect to the main process of a container
+    Attach(exec::AttachArgs),
 }
 
 /// The whole command line, without the verbs of the daemon.
@@ -98,7 +174,33 @@ async fn dispatch(matches: &ArgMatches) -> Outcome {
     let verb = Verb::from_arg_matches(matches).map_err(refused)?;
     let session = Session::new(globals);
     match verb {
+        Verb::Apply(args) => apply::run(&session, args).await,
+        Verb::Create(args) => create::run(&session, args).await,
+        Verb::Replace(args) => create::replace(&session, args).await,
         Verb::Get(args) => get::run(&session, args).await,
+        Verb::Describe(args) => describe::run(&session, args).await,
         Verb::Delete(args) => delete::run(&session, args).await,
+        Verb::Label(args) => label::label(&session, args).await,
+        Verb::Annotate(args) => label::annotate(&session, args).await,
+        Verb::Patch(args) => patch::patch(&session, args).await,
+        Verb::Scale(args) => patch::scale(&session, args).await,
+        Verb::Set(args) => set::run(&session, args).await,
+        Verb::Rollout(args) => rollout::run(&session, args).await,
+        Verb::Wait(args) => wait::run(&session, args).await,
+        Verb::Logs(args) => logs::run(&session, args).await,
+        Verb::Exec(args) => exec::exec(&session, args).await,
+        Verb::Run(args) => run::run(&session, args).await,
+        Verb::PortForward(args) => port_forward::run(&session, args).await,
+        Verb::Events(args) => events::run(&session, args).await,
+        Verb::ApiResources(args) => api::resources(&session, &args),
+        Verb::ApiVersions => api::versions(&session),
+        Verb::Version(args) => api::version(&session, args).await,
+        Verb::ClusterInfo => api::cluster_info(&session).await,
+        Verb::Auth(args) => api::auth(&session, args).await,
+        Verb::Actors(args) => actors::run(&session, args).await,
+        Verb::Image(args) => image::run(&session, args).await,
+        Verb::Check(args) => host::check(&session, args).await,
+        Verb::Reset(args) => host::reset(&session, args).await,
+        Verb::Attach(args) => exec::attach(&session, args).await,
     }
 }

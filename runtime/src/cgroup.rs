@@ -76,10 +76,27 @@ impl Cgroups {
         self.mounts.iter().map(move |m| m.root.join(&relative))
     }
 
+    /// Makes a cgroup that is to hold processes; on v2 it cannot hold limited cgroups as well.
+    pub fn create_leaf(&self, path: &str) -> Result<(), CgroupError> {
+        check(path)?;
+        let parent = path
+            .trim_end_matches('/')
+            .rsplit_once('/')
+            .map_or("", |(parent, _)| parent);
+        if !parent.is_empty() {
+            self.create(parent)?;
+        }
+        self.mounts
+            .iter()
+            .try_for_each(|mount| mount.create(path, false, self.unified))
+    }
+
     /// Makes the cgroup and its parents, ready to hold further cgroups.
     pub fn create(&self, path: &str) -> Result<(), CgroupError> {
         check(path)?;
-        self.mounts.iter().try_for_each(|mount| mount.create(path, self.unified))
+        self.mounts
+            .iter()
+            .try_for_each(|mount| mount.create(path, self.unified, self.unified))
     }
 
     /// Writes the limits that are set; what the kernel lacks becomes a warning.
@@ -139,7 +156,10 @@ impl Cgroups {
                 return Ok(());
             }
             if started.elapsed() > limit {
-                return Err(CgroupError::Survivors { path: path.to_owned(), pids });
+                return Err(CgroupError::Survivors {
+                    path: path.to_owned(),
+                    pids,
+                });
             }
             // The kernel tells of a cgroup's emptiness only on v2: look again shortly.
             std::thread::sleep(Duration::from_millis(1));
@@ -170,7 +190,7 @@ impl Cgroups {
 
 fn check(path: &str) -> Result<(), CgroupError> {
     let sound = path.starts_with('/') && !path.split('/').any(|part| part == "..");
-    if sound && path.trim_matches('/') != "" {
+    if sound && !path.trim_matches('/').is_empty() {
         return Ok(());
     }
     Err(CgroupError::BadPath(path.to_owned()))
@@ -178,5 +198,9 @@ fn check(path: &str) -> Result<(), CgroupError> {
 
 fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CgroupError {
     let path = path.display().to_string();
-    move |source| CgroupError::Io { action, path, source }
+    move |source| CgroupError::Io {
+        action,
+        path,
+        source,
+    }
 }

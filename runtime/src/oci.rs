@@ -25,7 +25,11 @@ pub(crate) use mounts::Binds;
 #[derive(Debug, thiserror::Error)]
 pub enum OciError {
     #[error("container {container}: {what} is not valid: {value:?}")]
-    Invalid { container: String, what: &'static str, value: String },
+    Invalid {
+        container: String,
+        what: &'static str,
+        value: String,
+    },
     #[error("cannot read device {path}")]
     Device {
         path: String,
@@ -67,7 +71,12 @@ pub(crate) fn build(
     let linux = linux(spec, around, filter)?;
     let mut oci = SpecBuilder::default()
         .version("1.0.2")
-        .root(RootBuilder::default().path(around.rootfs).readonly(spec.readonly_root).build()?)
+        .root(
+            RootBuilder::default()
+                .path(around.rootfs)
+                .readonly(spec.readonly_root)
+                .build()?,
+        )
         .process(process(spec, &held, &mut warnings)?)
         .mounts(mounts::all(spec, around)?)
         .linux(linux)
@@ -94,7 +103,11 @@ pub(crate) fn seccomp_filter(
 
 fn check(spec: &ContainerSpec) -> Result<(), OciError> {
     let invalid = |what, value: &str| {
-        Err(OciError::Invalid { container: spec.id.clone(), what, value: value.to_owned() })
+        Err(OciError::Invalid {
+            container: spec.id.clone(),
+            what,
+            value: value.to_owned(),
+        })
     };
     let id_char = |c: char| c.is_ascii_alphanumeric() || "_+-.".contains(c);
     if spec.id.is_empty() || spec.id.starts_with('.') || !spec.id.chars().all(id_char) {
@@ -133,7 +146,12 @@ fn process(
         .env(with_path(&spec.env))
         .cwd(&spec.cwd)
         .terminal(spec.tty)
-        .user(user(spec.uid, spec.gid, &spec.supplemental_gids, spec.umask)?)
+        .user(user(
+            spec.uid,
+            spec.gid,
+            &spec.supplemental_gids,
+            spec.umask,
+        )?)
         .capabilities(linux_capabilities(held)?)
         .build()?;
     // Absent and false differ to libcontainer: only when absent does it install the filter
@@ -160,8 +178,11 @@ pub(crate) fn user(
     supplemental_gids: &[u32],
     umask: Option<u32>,
 ) -> Result<User, OciError> {
-    let mut user =
-        UserBuilder::default().uid(uid).gid(gid).additional_gids(supplemental_gids).build()?;
+    let mut user = UserBuilder::default()
+        .uid(uid)
+        .gid(gid)
+        .additional_gids(supplemental_gids)
+        .build()?;
     user.set_umask(umask);
     Ok(user)
 }
@@ -176,11 +197,17 @@ fn linux(
         (Vec::new(), Vec::new())
     } else {
         (
-            spec.masked_paths.clone().unwrap_or_else(|| owned(DEFAULT_MASKED)),
-            spec.readonly_paths.clone().unwrap_or_else(|| owned(DEFAULT_READONLY)),
+            spec.masked_paths
+                .clone()
+                .unwrap_or_else(|| owned(DEFAULT_MASKED)),
+            spec.readonly_paths
+                .clone()
+                .unwrap_or_else(|| owned(DEFAULT_READONLY)),
         )
     };
-    let resources = LinuxResourcesBuilder::default().devices(devices.rules).build()?;
+    let resources = LinuxResourcesBuilder::default()
+        .devices(devices.rules)
+        .build()?;
     let mut linux = LinuxBuilder::default()
         .cgroups_path(around.cgroup_path)
         .namespaces(namespaces(around)?)
@@ -234,8 +261,13 @@ const DEFAULT_MASKED: &[&str] = &[
     "/sys/devices/virtual/powercap",
 ];
 
-const DEFAULT_READONLY: &[&str] =
-    &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const DEFAULT_READONLY: &[&str] = &[
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
 
 fn owned(list: &[&str]) -> Vec<String> {
     list.iter().map(|text| (*text).to_owned()).collect()

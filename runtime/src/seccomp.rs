@@ -28,8 +28,11 @@ pub enum SeccompError {
 /// listed fails with `EPERM`.
 pub(crate) fn default_filter(capabilities: &[String]) -> Result<LinuxSeccomp, SeccompError> {
     let mut rules = vec![allow(syscalls::ALWAYS)?];
-    let native: &[&str] =
-        if cfg!(target_arch = "x86_64") { syscalls::X86_64 } else { syscalls::AARCH64 };
+    let native: &[&str] = if cfg!(target_arch = "x86_64") {
+        syscalls::X86_64
+    } else {
+        syscalls::AARCH64
+    };
     rules.push(allow(native)?);
     for (capability, names) in syscalls::BY_CAPABILITY {
         if capabilities.iter().any(|held| held == capability) {
@@ -57,8 +60,9 @@ fn architectures() -> Vec<Arch> {
 
 fn allow(names: &[&str]) -> Result<LinuxSyscall, SeccompError> {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    let rule =
-        LinuxSyscallBuilder::default().names(names).action(LinuxSeccompAction::ScmpActAllow);
+    let rule = LinuxSyscallBuilder::default()
+        .names(names)
+        .action(LinuxSeccompAction::ScmpActAllow);
     Ok(rule.build()?)
 }
 
@@ -77,7 +81,10 @@ fn conditional(capabilities: &[String]) -> Result<Vec<LinuxSyscall>, SeccompErro
         rules.push(allow_if("personality", equal(persona)?)?);
     }
     // Virtual machine sockets reach the hypervisor past every network rule.
-    rules.push(allow_if("socket", compare(LinuxSeccompOperator::ScmpCmpNe, libc::AF_VSOCK as u64, None)?)?);
+    rules.push(allow_if(
+        "socket",
+        compare(LinuxSeccompOperator::ScmpCmpNe, libc::AF_VSOCK as u64, None)?,
+    )?);
     if !capabilities.iter().any(|held| held == "CAP_SYS_ADMIN") {
         // New threads and processes, but no new namespaces.
         let mask = LinuxSeccompOperator::ScmpCmpMaskedEq;
@@ -103,7 +110,10 @@ fn compare(
     value: u64,
     second: Option<u64>,
 ) -> Result<LinuxSeccompArg, SeccompError> {
-    let mut arg = LinuxSeccompArgBuilder::default().index(0usize).value(value).op(operator);
+    let mut arg = LinuxSeccompArgBuilder::default()
+        .index(0usize)
+        .value(value)
+        .op(operator);
     if let Some(second) = second {
         arg = arg.value_two(second);
     }
@@ -116,7 +126,11 @@ mod tests {
 
     fn names(filter: &LinuxSeccomp) -> Vec<&str> {
         let rules = filter.syscalls().as_deref().unwrap_or_default();
-        rules.iter().flat_map(|rule| rule.names()).map(String::as_str).collect()
+        rules
+            .iter()
+            .flat_map(|rule| rule.names())
+            .map(String::as_str)
+            .collect()
     }
 
     #[test]
@@ -129,7 +143,14 @@ mod tests {
 
     #[test]
     fn nothing_dangerous_is_allowed_to_all() {
-        for name in ["kexec_load", "init_module", "bpf", "ptrace_attach", "reboot", "keyctl"] {
+        for name in [
+            "kexec_load",
+            "init_module",
+            "bpf",
+            "ptrace_attach",
+            "reboot",
+            "keyctl",
+        ] {
             assert!(!syscalls::ALWAYS.contains(&name), "{name}");
         }
         for name in ["execve", "openat", "futex", "mmap", "capset", "connect"] {

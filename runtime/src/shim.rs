@@ -36,7 +36,11 @@ pub enum ShimError {
     #[error("{0}")]
     Refused(String),
     #[error("shim {shim} did not answer {request} within {limit_ms} ms")]
-    TimedOut { shim: String, request: &'static str, limit_ms: u64 },
+    TimedOut {
+        shim: String,
+        request: &'static str,
+        limit_ms: u64,
+    },
     #[error("shim {0} is gone")]
     Gone(String),
     #[error("shim {shim}: cannot {action}")]

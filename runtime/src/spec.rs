@@ -15,8 +15,8 @@ pub use container::{
     Seccomp,
 };
 pub use status::{
-    AttachSpec, ContainerState, ContainerStatus, Event, ExecSpec, ExecUser, ExitStatus,
-    ShimStatus, Warnings,
+    AttachSpec, ContainerState, ContainerStatus, Event, ExecSpec, ExecUser, ExitStatus, ShimStatus,
+    Warnings,
 };
 
 /// A pod's sandbox: the namespaces and the cgroup that its containers share.
@@ -45,7 +45,11 @@ pub struct PodSpec {
 impl PodSpec {
     /// The pod's cgroup below its QoS parent.
     pub fn cgroup_path(&self) -> String {
-        format!("{}/pod{}", self.cgroup_parent.trim_end_matches('/'), self.uid)
+        format!(
+            "{}/pod{}",
+            self.cgroup_parent.trim_end_matches('/'),
+            self.uid
+        )
     }
 }
 

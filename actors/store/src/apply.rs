@@ -61,7 +61,11 @@ impl Store {
                         self.state = before;
                     }
                     let key = op.key().clone();
-                    return Applied::Refused { op: number, key, found };
+                    return Applied::Refused {
+                        op: number,
+                        key,
+                        found,
+                    };
                 }
             }
         }
@@ -71,19 +75,32 @@ impl Store {
     /// Does one operation; `Err` is the revision that was found instead of what was expected.
     fn perform(&mut self, op: &Op) -> Result<Option<Change>, Option<u64>> {
         match op {
-            Op::Put { key, uid, json, expect } => {
+            Op::Put {
+                key,
+                uid,
+                json,
+                expect,
+            } => {
                 self.check(key, expect)?;
                 let revision = self.next_revision();
                 let object = Stored::new(key.clone(), uid.clone(), revision, json.clone());
                 let object = Arc::new(object);
                 let previous = self.state.put(object.clone());
-                Ok(Some(Change { object, previous, removed: false }))
+                Ok(Some(Change {
+                    object,
+                    previous,
+                    removed: false,
+                }))
             }
             Op::Delete { key, expect } => {
                 self.check(key, expect)?;
                 let previous = self.state.remove(key).ok_or(None)?;
                 let object = Arc::new(previous.at_revision(self.next_revision()));
-                Ok(Some(Change { object, previous: Some(previous), removed: true }))
+                Ok(Some(Change {
+                    object,
+                    previous: Some(previous),
+                    removed: true,
+                }))
             }
             Op::Require { key, expect } => self.check(key, expect).map(|()| None),
         }
@@ -100,7 +117,11 @@ impl Store {
             (Expect::Uid(uid), Some(found)) => found.uid == *uid,
             _ => false,
         };
-        if holds { Ok(()) } else { Err(found.map(|f| f.revision)) }
+        if holds {
+            Ok(())
+        } else {
+            Err(found.map(|f| f.revision))
+        }
     }
 
     fn next_revision(&mut self) -> u64 {

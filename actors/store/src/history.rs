@@ -22,7 +22,10 @@ pub struct HistoryLimits {
 impl Default for HistoryLimits {
     /// A minute of a very busy cluster, in memory that a small node can spare.
     fn default() -> Self {
-        Self { changes: 16 << 10, bytes: 16 << 20 }
+        Self {
+            changes: 16 << 10,
+            bytes: 16 << 20,
+        }
     }
 }
 
@@ -56,7 +59,12 @@ struct Ring {
 impl History {
     /// A history that knows nothing of the changes up to `start`.
     pub fn new(limits: HistoryLimits, start: u64) -> Self {
-        Self { limits, rings: BTreeMap::new(), start, revision: start }
+        Self {
+            limits,
+            rings: BTreeMap::new(),
+            start,
+            revision: start,
+        }
     }
 
     /// The revision up to which the history is complete.
@@ -79,7 +87,11 @@ impl History {
         let ring = self
             .rings
             .entry(change.object.key.resource.clone())
-            .or_insert_with(|| Ring { changes: VecDeque::new(), bytes: 0, floor });
+            .or_insert_with(|| Ring {
+                changes: VecDeque::new(),
+                bytes: 0,
+                floor,
+            });
         ring.bytes += size(change);
         ring.changes.push_back(change.clone());
         ring.shrink(self.limits);
@@ -95,7 +107,10 @@ impl History {
         let ring = self.rings.get(resource);
         let oldest = ring.map_or(self.start, |r| r.floor);
         if revision < oldest {
-            return Err(Expired { asked: revision, oldest });
+            return Err(Expired {
+                asked: revision,
+                oldest,
+            });
         }
         let held = ring.into_iter().flat_map(move |ring| {
             let from = ring.changes.partition_point(|c| c.revision() <= revision);
@@ -110,7 +125,9 @@ impl Ring {
         while self.changes.len() > limits.changes.max(1)
             || (self.bytes > limits.bytes && self.changes.len() > 1)
         {
-            let Some(gone) = self.changes.pop_front() else { return };
+            let Some(gone) = self.changes.pop_front() else {
+                return;
+            };
             self.bytes -= size(&gone);
             self.floor = gone.revision();
         }

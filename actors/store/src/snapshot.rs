@@ -151,7 +151,11 @@ impl View for Snapshot {
 
     fn indexed<'a>(&'a self, index: Index, value: &str) -> Objects<'a> {
         let value: Arc<str> = value.into();
-        let first = (index, value.clone(), ObjectKey::new(Resource::named(""), "", ""));
+        let first = (
+            index,
+            value.clone(),
+            ObjectKey::new(Resource::named(""), "", ""),
+        );
         let range = self
             .index
             .range::<_, IndexKey>((Bound::Included(&first), Bound::Unbounded));
@@ -165,8 +169,14 @@ impl View for Snapshot {
 
 impl std::fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { revision, position, .. } = self;
-        write!(f, "snapshot of {} objects at revision {revision}, {position:?}", self.len())
+        let Self {
+            revision, position, ..
+        } = self;
+        write!(
+            f,
+            "snapshot of {} objects at revision {revision}, {position:?}",
+            self.len()
+        )
     }
 }
 

@@ -70,8 +70,7 @@ pub fn tabs(text: &str, padding: usize) -> String {
             let length = widths[begin..].iter().take_while(|w| w.len() > column).count();
             let block = begin..begin + length;
             let widest = lines[block.clone()].iter().map(|l| l[column].chars().count()).max();
-            // A column of empty cells takes no room.
-            let width = widest.filter(|w| *w > 0).map_or(0, |w| w + padding);
+            let width = widest.unwrap_or(0) + padding;
             for line in &mut widths[block] {
                 line[column] = width;
             }
@@ -80,14 +79,12 @@ pub fn tabs(text: &str, padding: usize) -> String {
     }
     let mut out = String::new();
     for (cells, widths) in lines.iter().zip(&widths) {
-        let mut line = String::new();
         for (index, cell) in cells.iter().enumerate() {
-            line.push_str(cell);
+            out.push_str(cell);
             if let Some(width) = widths.get(index) {
-                pad(&mut line, width.saturating_sub(cell.chars().count()));
+                pad(&mut out, width.saturating_sub(cell.chars().count()));
             }
         }
-        out.push_str(line.trim_end());
         out.push('\n');
     }
     out

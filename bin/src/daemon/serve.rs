@@ -68,7 +68,7 @@ async fn serve(config: &Config, started: Instant) -> anyhow::Result<()> {
     let api = gateway.api(Identity::node(&config.name));
     let settings =
         AgentConfig::new(&config.name, &config.data_dir, node_ip, pod_cidr, pod_cidr, api);
-    let agent = NodeAgent::open(settings).await?;
+    let agent = NodeAgent::open(settings, &tree).await?;
     let services = Services {
         gateway: gateway.clone(),
         nodes: Arc::new(OnlyNode {

@@ -24,20 +24,35 @@ pub(super) struct Mounted {
 pub(super) fn parse(mountinfo: &str) -> (Vec<Mounted>, bool) {
     let mut mounts: Vec<Mounted> = Vec::new();
     for line in mountinfo.lines() {
-        let Some((mount, fs)) = line.split_once(" - ") else { continue };
-        let Some(point) = mount.split(' ').nth(4) else { continue };
+        let Some((mount, fs)) = line.split_once(" - ") else {
+            continue;
+        };
+        let Some(point) = mount.split(' ').nth(4) else {
+            continue;
+        };
         let mut fs = fs.split(' ');
         let (kind, options) = (fs.next().unwrap_or_default(), fs.nth(1).unwrap_or_default());
         if kind == "cgroup2" && point == UNIFIED_ROOT {
-            let mounted = Mounted { root: point.into(), controllers: Vec::new() };
+            let mounted = Mounted {
+                root: point.into(),
+                controllers: Vec::new(),
+            };
             return (vec![mounted], true);
         }
-        let controllers: Vec<String> =
-            options.split(',').filter(|o| is_controller(o)).map(str::to_owned).collect();
+        let controllers: Vec<String> = options
+            .split(',')
+            .filter(|o| is_controller(o))
+            .map(str::to_owned)
+            .collect();
         // The first mount of a hierarchy counts; containers bind it elsewhere again.
-        let known = controllers.first().is_some_and(|c| mounts.iter().any(|m| m.has(c)));
+        let known = controllers
+            .first()
+            .is_some_and(|c| mounts.iter().any(|m| m.has(c)));
         if kind == "cgroup" && !controllers.is_empty() && !known {
-            mounts.push(Mounted { root: point.into(), controllers });
+            mounts.push(Mounted {
+                root: point.into(),
+                controllers,
+            });
         }
     }
     (mounts, false)
@@ -45,8 +60,18 @@ pub(super) fn parse(mountinfo: &str) -> (Vec<Mounted>, bool) {
 
 fn is_controller(option: &str) -> bool {
     const V1: [&str; 12] = [
-        "cpu", "cpuacct", "cpuset", "devices", "freezer", "hugetlb", "memory", "net_cls",
-        "net_prio", "perf_event", "pids", "blkio",
+        "cpu",
+        "cpuacct",
+        "cpuset",
+        "devices",
+        "freezer",
+        "hugetlb",
+        "memory",
+        "net_cls",
+        "net_prio",
+        "perf_event",
+        "pids",
+        "blkio",
     ];
     V1.contains(&option)
 }
@@ -57,10 +82,11 @@ impl Mounted {
         self.controllers.is_empty() || self.controllers.iter().any(|c| c == controller)
     }
 
-    pub fn create(&self, path: &str, unified: bool) -> Result<(), CgroupError> {
+    /// With `delegated`, every cgroup on the way and the last one hand on their controllers.
+    pub fn create(&self, path: &str, delegated: bool, unified: bool) -> Result<(), CgroupError> {
         let mut dir = self.root.clone();
         for part in path.split('/').filter(|part| !part.is_empty()) {
-            if unified {
+            if delegated {
                 delegate(&dir);
             }
             let parent = dir.clone();
@@ -74,7 +100,7 @@ impl Mounted {
                 inherit_cpuset(&parent, &dir)?;
             }
         }
-        if unified {
+        if delegated {
             delegate(&dir);
         }
         Ok(())
@@ -106,7 +132,9 @@ fn inherit_cpuset(parent: &Path, dir: &Path) -> Result<(), CgroupError> {
 /// Calls `visit` for `dir` and every cgroup below it.
 pub(super) fn walk(dir: &Path, visit: &mut impl FnMut(&Path)) {
     visit(dir);
-    let Ok(entries) = fs::read_dir(dir) else { return };
+    let Ok(entries) = fs::read_dir(dir) else {
+        return;
+    };
     for entry in entries.flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             walk(&entry.path(), visit);
@@ -129,7 +157,9 @@ fn remove_one(dir: &Path) -> Result<(), CgroupError> {
         match fs::remove_dir(dir) {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && attempt < REMOVE_ATTEMPTS => {
+            Err(error)
+                if error.raw_os_error() == Some(libc::EBUSY) && attempt < REMOVE_ATTEMPTS =>
+            {
                 attempt += 1;
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -155,13 +185,17 @@ mod tests {
         let (mounts, unified) = parse(HYBRID);
         assert!(!unified);
         let roots: Vec<_> = mounts.iter().map(|m| m.root.to_str().unwrap()).collect();
-        assert_eq!(roots, ["/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup/memory"]);
+        assert_eq!(
+            roots,
+            ["/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup/memory"]
+        );
         assert!(mounts[0].has("cpuacct") && !mounts[0].has("memory"));
     }
 
     #[test]
     fn a_v2_host_has_one_hierarchy_with_everything() {
-        let (mounts, unified) = parse("30 20 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate");
+        let (mounts, unified) =
+            parse("30 20 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate");
         assert!(unified && mounts.len() == 1 && mounts[0].has("memory"));
     }
 }

@@ -12,8 +12,16 @@ pub(super) fn apply(
     path: &str,
     resources: &Resources,
 ) -> Result<Warnings, CgroupError> {
-    let mut writer = Writer { cgroups, path, warnings: Vec::new() };
-    if cgroups.is_v2() { writer.v2(resources)? } else { writer.v1(resources)? }
+    let mut writer = Writer {
+        cgroups,
+        path,
+        warnings: Vec::new(),
+    };
+    if cgroups.is_v2() {
+        writer.v2(resources)?
+    } else {
+        writer.v1(resources)?
+    }
     Ok(writer.warnings)
 }
 
@@ -47,7 +55,9 @@ impl Writer<'_> {
     fn memory_v1(&mut self, limit: i64) -> Result<(), CgroupError> {
         const WITH_SWAP: &str = "memory.memsw.limit_in_bytes";
         const ALONE: &str = "memory.limit_in_bytes";
-        let counts_swap = self.file("memory", WITH_SWAP).is_some_and(|file| file.exists());
+        let counts_swap = self
+            .file("memory", WITH_SWAP)
+            .is_some_and(|file| file.exists());
         if !counts_swap {
             return self.write("memory", ALONE, limit);
         }
@@ -72,7 +82,10 @@ impl Writer<'_> {
         if let Some(limit) = resources.memory_limit {
             self.write("memory", "memory.max", or_max(limit))?;
             let no_swap = if limit < 0 { "max" } else { "0" };
-            if self.file("memory", "memory.swap.max").is_some_and(|file| file.exists()) {
+            if self
+                .file("memory", "memory.swap.max")
+                .is_some_and(|file| file.exists())
+            {
                 self.write("memory", "memory.swap.max", no_swap)?;
             }
         }
@@ -110,12 +123,15 @@ impl Writer<'_> {
         value: impl ToString,
     ) -> Result<(), CgroupError> {
         let Some(file) = self.file(controller, name) else {
-            self.warnings.push(format!("{name}: the host has no {controller} controller"));
+            self.warnings
+                .push(format!("{name}: the host has no {controller} controller"));
             return Ok(());
         };
         match fs::write(&file, value.to_string()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.warnings.push(format!("{name}: the host's {controller} controller lacks it"));
+                self.warnings.push(format!(
+                    "{name}: the host's {controller} controller lacks it"
+                ));
                 Ok(())
             }
             other => other.map_err(io_error("write", &file)),
@@ -124,7 +140,11 @@ impl Writer<'_> {
 }
 
 fn or_max(limit: i64) -> String {
-    if limit < 0 { "max".to_owned() } else { limit.to_string() }
+    if limit < 0 {
+        "max".to_owned()
+    } else {
+        limit.to_string()
+    }
 }
 
 /// v1 shares (2 to 262144) on v2's scale (1 to 10000), the ends meeting the ends.
@@ -138,6 +158,9 @@ mod tests {
 
     #[test]
     fn shares_keep_their_ends_on_the_weight_scale() {
-        assert_eq!((weight(0), weight(2), weight(262_144), weight(1024)), (1, 1, 10_000, 39));
+        assert_eq!(
+            (weight(0), weight(2), weight(262_144), weight(1024)),
+            (1, 1, 10_000, 39)
+        );
     }
 }

@@ -22,13 +22,21 @@ pub struct CgroupStats {
 
 pub(super) fn read(cgroups: &Cgroups, path: &str) -> CgroupStats {
     let reader = Reader { cgroups, path };
-    let mut stats = if cgroups.is_v2() { reader.v2() } else { reader.v1() };
+    let mut stats = if cgroups.is_v2() {
+        reader.v2()
+    } else {
+        reader.v1()
+    };
     stats.pids = reader.number("pids", "pids.current");
     stats
 }
 
 pub(super) fn oom_kills(cgroups: &Cgroups, path: &str) -> u64 {
-    let file = if cgroups.is_v2() { "memory.events" } else { "memory.oom_control" };
+    let file = if cgroups.is_v2() {
+        "memory.events"
+    } else {
+        "memory.oom_control"
+    };
     Reader { cgroups, path }.field("memory", file, "oom_kill")
 }
 
@@ -66,7 +74,8 @@ impl Reader<'_> {
 
     fn text(&self, controller: &str, file: &str) -> String {
         let dir = self.cgroups.dir(controller, self.path);
-        dir.and_then(|dir| fs::read_to_string(dir.join(file)).ok()).unwrap_or_default()
+        dir.and_then(|dir| fs::read_to_string(dir.join(file)).ok())
+            .unwrap_or_default()
     }
 
     fn number(&self, controller: &str, file: &str) -> u64 {
@@ -81,7 +90,10 @@ impl Reader<'_> {
 /// The value of a `name value` line.
 fn field(text: &str, name: &str) -> u64 {
     let mut lines = text.lines().filter_map(|line| line.split_once(' '));
-    lines.find(|(key, _)| *key == name).and_then(|(_, value)| value.trim().parse().ok()).unwrap_or(0)
+    lines
+        .find(|(key, _)| *key == name)
+        .and_then(|(_, value)| value.trim().parse().ok())
+        .unwrap_or(0)
 }
 
 #[cfg(test)]

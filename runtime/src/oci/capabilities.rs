@@ -26,6 +26,7 @@ const DEFAULT: [&str; 14] = [
 ];
 
 /// Every capability by the kernel's number.
+#[rustfmt::skip] // a table
 const ALL: [&str; 41] = [
     "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID",
     "CAP_KILL", "CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE",
@@ -54,14 +55,18 @@ impl Held {
     pub fn of_container(spec: &ContainerSpec, warnings: &mut Warnings) -> Self {
         let host = bounding_set();
         if spec.privileged {
-            return Self { names: names_of(host) };
+            return Self {
+                names: names_of(host),
+            };
         }
         let wanted = match &spec.capabilities {
             Capabilities::Default => default_capabilities(),
             Capabilities::Exactly(names) => names.clone(),
         };
         let (names, missing): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|name| {
-            ALL.iter().position(|known| known == name).is_some_and(|bit| host & (1 << bit) != 0)
+            ALL.iter()
+                .position(|known| known == name)
+                .is_some_and(|bit| host & (1 << bit) != 0)
         });
         if !missing.is_empty() && spec.capabilities != Capabilities::Default {
             warnings.push(format!("the host cannot give {}", missing.join(", ")));
@@ -71,7 +76,10 @@ impl Held {
 }
 
 fn names_of(set: u64) -> Vec<String> {
-    let bits = ALL.iter().enumerate().filter(|(bit, _)| set & (1 << bit) != 0);
+    let bits = ALL
+        .iter()
+        .enumerate()
+        .filter(|(bit, _)| set & (1 << bit) != 0);
     bits.map(|(_, name)| (*name).to_owned()).collect()
 }
 
@@ -79,7 +87,8 @@ fn names_of(set: u64) -> Vec<String> {
 fn bounding_set() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
-    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(u64::MAX)
+    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .unwrap_or(u64::MAX)
 }
 
 /// True if this process holds `CAP_SYS_RESOURCE`.

@@ -21,8 +21,13 @@ pub(super) struct Devices {
 
 /// The default nodes (null, zero, full, random, urandom, tty) and their rules are libcontainer's.
 pub(super) fn of(spec: &ContainerSpec) -> Result<Devices, OciError> {
-    let mut devices = Devices { nodes: Vec::new(), rules: Vec::new() };
-    devices.rules.push(rule(spec.privileged, None, None, None, "rwm")?);
+    let mut devices = Devices {
+        nodes: Vec::new(),
+        rules: Vec::new(),
+    };
+    devices
+        .rules
+        .push(rule(spec.privileged, None, None, None, "rwm")?);
     if spec.privileged {
         host_devices(Path::new("/dev"), &mut devices.nodes)?;
         return Ok(devices);
@@ -32,8 +37,20 @@ pub(super) fn of(spec: &ContainerSpec) -> Result<Devices, OciError> {
         devices.rules.push(rule(true, Some(typ), None, None, "m")?);
     }
     // Terminals of the container's own devpts, and the multiplexer that makes them.
-    devices.rules.push(rule(true, Some(LinuxDeviceType::C), Some(136), None, "rwm")?);
-    devices.rules.push(rule(true, Some(LinuxDeviceType::C), Some(5), Some(2), "rwm")?);
+    devices.rules.push(rule(
+        true,
+        Some(LinuxDeviceType::C),
+        Some(136),
+        None,
+        "rwm",
+    )?);
+    devices.rules.push(rule(
+        true,
+        Some(LinuxDeviceType::C),
+        Some(5),
+        Some(2),
+        "rwm",
+    )?);
     for device in &spec.devices {
         devices.add(device)?;
     }
@@ -45,7 +62,8 @@ impl Devices {
         let node = node(Path::new(&device.host_path), &device.path)?;
         let (major, minor) = (Some(node.major()), Some(node.minor()));
         let permissions = &device.permissions;
-        self.rules.push(rule(true, Some(node.typ()), major, minor, permissions)?);
+        self.rules
+            .push(rule(true, Some(node.typ()), major, minor, permissions)?);
         self.nodes.push(node);
         Ok(())
     }
@@ -58,7 +76,10 @@ fn rule(
     minor: Option<i64>,
     access: &str,
 ) -> Result<LinuxDeviceCgroup, OciError> {
-    let mut rule = LinuxDeviceCgroupBuilder::default().allow(allow).access(access).build()?;
+    let mut rule = LinuxDeviceCgroupBuilder::default()
+        .allow(allow)
+        .access(access)
+        .build()?;
     rule.set_typ(typ);
     rule.set_major(major);
     rule.set_minor(minor);
@@ -67,8 +88,10 @@ fn rule(
 
 fn node(host_path: &Path, path: &str) -> Result<LinuxDevice, OciError> {
     let name = host_path.display().to_string();
-    let found = fs::metadata(host_path)
-        .map_err(|source| OciError::Device { path: name.clone(), source })?;
+    let found = fs::metadata(host_path).map_err(|source| OciError::Device {
+        path: name.clone(),
+        source,
+    })?;
     let kind = found.file_type();
     let typ = if kind.is_char_device() {
         LinuxDeviceType::C
@@ -90,9 +113,14 @@ fn node(host_path: &Path, path: &str) -> Result<LinuxDevice, OciError> {
 }
 
 fn host_devices(dir: &Path, nodes: &mut Vec<LinuxDevice>) -> Result<(), OciError> {
-    let failed = |source| OciError::Device { path: dir.display().to_string(), source };
+    let failed = |source| OciError::Device {
+        path: dir.display().to_string(),
+        source,
+    };
     for entry in fs::read_dir(dir).map_err(failed)?.flatten() {
-        let Ok(kind) = entry.file_type() else { continue };
+        let Ok(kind) = entry.file_type() else {
+            continue;
+        };
         let path = entry.path();
         let skipped = NOT_DEVICES.iter().any(|name| entry.file_name() == *name);
         if kind.is_dir() && !skipped {

@@ -18,11 +18,18 @@ impl Binds {
     /// libcontainer gives all binds of a container the propagation of its root. When binds of
     /// both sorts meet, the shim has made the sources of the secluded ones private before.
     pub(super) fn root_propagation(&self) -> &'static str {
-        if self.follows_host { "slave" } else { "private" }
+        if self.follows_host {
+            "slave"
+        } else {
+            "private"
+        }
     }
 }
 
-pub(super) fn all(spec: &ContainerSpec, around: &Surroundings<'_>) -> Result<Vec<OciMount>, OciError> {
+pub(super) fn all(
+    spec: &ContainerSpec,
+    around: &Surroundings<'_>,
+) -> Result<Vec<OciMount>, OciError> {
     let mut mounts = defaults(spec, around)?;
     for (mount, source) in spec.mounts.iter().zip(&around.binds.sources) {
         if !mount.destination.starts_with('/') {
@@ -42,14 +49,24 @@ pub(super) fn all(spec: &ContainerSpec, around: &Surroundings<'_>) -> Result<Vec
 fn one(mount: &Mount, resolved: Option<&str>) -> Result<OciMount, OciError> {
     let mut options: Vec<String> = Vec::new();
     match &mount.kind {
-        MountKind::Bind { source, propagation, recursive_readonly, .. } => {
+        MountKind::Bind {
+            source,
+            propagation,
+            recursive_readonly,
+            ..
+        } => {
             options.push("rbind".to_owned());
             let following = *propagation == Propagation::HostToContainer;
             options.push(if following { "rslave" } else { "rprivate" }.to_owned());
             if mount.readonly {
                 options.push(if *recursive_readonly { "rro" } else { "ro" }.to_owned());
             }
-            build("bind", resolved.unwrap_or(source), &mount.destination, options)
+            build(
+                "bind",
+                resolved.unwrap_or(source),
+                &mount.destination,
+                options,
+            )
         }
         MountKind::Tmpfs { size, mode } => {
             options.extend(["nosuid", "nodev"].map(str::to_owned));
@@ -69,22 +86,52 @@ fn defaults(spec: &ContainerSpec, around: &Surroundings<'_>) -> Result<Vec<OciMo
     let access = if spec.privileged { "rw" } else { "ro" };
     let quiet = ["nosuid", "noexec", "nodev"];
     let with = |more: &[&str]| {
-        quiet.iter().chain(more).map(|option| (*option).to_owned()).collect::<Vec<_>>()
+        quiet
+            .iter()
+            .chain(more)
+            .map(|option| (*option).to_owned())
+            .collect::<Vec<_>>()
     };
-    let plain = |list: &[&str]| list.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>();
+    let plain = |list: &[&str]| {
+        list.iter()
+            .map(|option| (*option).to_owned())
+            .collect::<Vec<_>>()
+    };
     let mounts = vec![
         build("proc", "proc", "/proc", with(&[]))?,
-        build("tmpfs", "tmpfs", "/dev", plain(&["nosuid", "strictatime", "mode=755", "size=65536k"]))?,
+        build(
+            "tmpfs",
+            "tmpfs",
+            "/dev",
+            plain(&["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        )?,
         build(
             "devpts",
             "devpts",
             "/dev/pts",
-            plain(&["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+            plain(&[
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620",
+                "gid=5",
+            ]),
         )?,
-        build("bind", around.shm, "/dev/shm", plain(&["rbind", "nosuid", "nodev", "noexec"]))?,
+        build(
+            "bind",
+            around.shm,
+            "/dev/shm",
+            plain(&["rbind", "nosuid", "nodev", "noexec"]),
+        )?,
         build("mqueue", "mqueue", "/dev/mqueue", with(&[]))?,
         build("sysfs", "sysfs", "/sys", with(&[access]))?,
-        build("cgroup", "cgroup", "/sys/fs/cgroup", with(&["relatime", access]))?,
+        build(
+            "cgroup",
+            "cgroup",
+            "/sys/fs/cgroup",
+            with(&["relatime", access]),
+        )?,
     ];
     Ok(mounts)
 }

@@ -21,15 +21,21 @@ fn one(limit: &Rlimit, warnings: &mut Warnings) -> Result<PosixRlimit, OciError>
         what: "a resource limit",
         value: limit.name.clone(),
     };
-    let typ: PosixRlimitType = serde_json::from_value(limit.name.clone().into()).map_err(|_| invalid())?;
+    let typ: PosixRlimitType =
+        serde_json::from_value(limit.name.clone().into()).map_err(|_| invalid())?;
     let mut hard = limit.hard;
-    if let Some((_, highest)) = current(&limit.name).and_then(|kind| getrlimit(kind).ok()) {
-        if hard > highest && !super::capabilities::may_raise_limits() {
-            warnings.push(format!("{} is limited to the host's {highest}", limit.name));
-            hard = highest;
-        }
+    if let Some((_, highest)) = current(&limit.name).and_then(|kind| getrlimit(kind).ok())
+        && hard > highest
+        && !super::capabilities::may_raise_limits()
+    {
+        warnings.push(format!("{} is limited to the host's {highest}", limit.name));
+        hard = highest;
     }
-    Ok(PosixRlimitBuilder::default().typ(typ).soft(limit.soft.min(hard)).hard(hard).build()?)
+    Ok(PosixRlimitBuilder::default()
+        .typ(typ)
+        .soft(limit.soft.min(hard))
+        .hard(hard)
+        .build()?)
 }
 
 fn current(name: &str) -> Option<Resource> {

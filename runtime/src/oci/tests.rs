@@ -29,19 +29,33 @@ fn a_mount_of_the_manifest_replaces_the_default_one() {
         mounts: vec![Mount::bind("/data", "/dev/shm", true)],
         ..container()
     };
-    let around =
-        Surroundings { binds: Binds { sources: vec![None], follows_host: false }, ..around() };
+    let around = Surroundings {
+        binds: Binds {
+            sources: vec![None],
+            follows_host: false,
+        },
+        ..around()
+    };
     let (oci, _) = build(&spec, &around).unwrap();
     let mounts = oci.mounts().as_deref().unwrap();
-    let shm: Vec<_> =
-        mounts.iter().filter(|mount| mount.destination().as_os_str() == "/dev/shm").collect();
+    let shm: Vec<_> = mounts
+        .iter()
+        .filter(|mount| mount.destination().as_os_str() == "/dev/shm")
+        .collect();
     assert_eq!(shm.len(), 1);
-    assert_eq!(shm[0].source().as_deref(), Some(std::path::Path::new("/data")));
+    assert_eq!(
+        shm[0].source().as_deref(),
+        Some(std::path::Path::new("/data"))
+    );
 }
 
 #[test]
 fn a_privileged_container_is_not_masked_nor_filtered() {
-    let spec = ContainerSpec { privileged: true, seccomp: Seccomp::RuntimeDefault, ..container() };
+    let spec = ContainerSpec {
+        privileged: true,
+        seccomp: Seccomp::RuntimeDefault,
+        ..container()
+    };
     let (oci, _) = build(&spec, &around()).unwrap();
     let linux = oci.linux().as_ref().unwrap();
     assert!(linux.seccomp().is_none());
@@ -61,7 +75,13 @@ fn a_capability_that_nobody_knows_is_named_in_a_warning() {
 #[test]
 fn an_id_that_could_leave_its_directory_is_refused() {
     for id in ["", "..", ".hidden", "a/b", "a b"] {
-        let spec = ContainerSpec { id: id.into(), ..container() };
-        assert!(matches!(build(&spec, &around()), Err(OciError::Invalid { .. })), "{id:?}");
+        let spec = ContainerSpec {
+            id: id.into(),
+            ..container()
+        };
+        assert!(
+            matches!(build(&spec, &around()), Err(OciError::Invalid { .. })),
+            "{id:?}"
+        );
     }
 }

@@ -69,14 +69,23 @@ struct Condition {
 pub(crate) fn parse(json: &[u8], capabilities: &[String]) -> Result<LinuxSeccomp, SeccompError> {
     let profile: Profile = serde_json::from_slice(json)?;
     if profile.listener_path.is_some() || profile.syscalls.iter().any(notifies) {
-        return Err(SeccompError::Unsupported("a notification listener".to_owned()));
+        return Err(SeccompError::Unsupported(
+            "a notification listener".to_owned(),
+        ));
     }
     let mut architectures = profile.architectures;
-    for map in profile.arch_map.iter().filter(|map| map.architecture == native()) {
+    for map in profile
+        .arch_map
+        .iter()
+        .filter(|map| map.architecture == native())
+    {
         architectures.push(map.architecture);
         architectures.extend(&map.sub_architectures);
     }
-    let rules = profile.syscalls.into_iter().filter(|rule| applies(rule, capabilities));
+    let rules = profile
+        .syscalls
+        .into_iter()
+        .filter(|rule| applies(rule, capabilities));
     let rules = rules.map(settle).collect::<Result<Vec<_>, _>>()?;
     let mut filter = LinuxSeccompBuilder::default()
         .default_action(profile.default_action)
@@ -104,7 +113,9 @@ fn applies(rule: &Rule, capabilities: &[String]) -> bool {
 
 fn settle(rule: Rule) -> Result<LinuxSyscall, SeccompError> {
     let names: Vec<String> = rule.names.into_iter().chain(rule.name).collect();
-    let mut settled = LinuxSyscallBuilder::default().names(names).action(rule.action);
+    let mut settled = LinuxSyscallBuilder::default()
+        .names(names)
+        .action(rule.action);
     if let Some(errno) = rule.errno_ret {
         settled = settled.errno_ret(errno);
     }
@@ -115,12 +126,20 @@ fn settle(rule: Rule) -> Result<LinuxSyscall, SeccompError> {
 }
 
 fn native() -> Arch {
-    if cfg!(target_arch = "x86_64") { Arch::ScmpArchX86_64 } else { Arch::ScmpArchAarch64 }
+    if cfg!(target_arch = "x86_64") {
+        Arch::ScmpArchX86_64
+    } else {
+        Arch::ScmpArchAarch64
+    }
 }
 
 /// The names that profiles use for this machine.
 fn native_names() -> &'static [&'static str] {
-    if cfg!(target_arch = "x86_64") { &["amd64", "x86", "x32"] } else { &["arm64", "arm"] }
+    if cfg!(target_arch = "x86_64") {
+        &["amd64", "x86", "x32"]
+    } else {
+        &["arm64", "arm"]
+    }
 }
 
 #[cfg(test)]
@@ -138,7 +157,12 @@ mod tests {
     #[test]
     fn conditions_are_settled_by_the_containers_capabilities() {
         let count = |caps: &[String]| {
-            parse(PROFILE.as_bytes(), caps).unwrap().syscalls().as_ref().unwrap().len()
+            parse(PROFILE.as_bytes(), caps)
+                .unwrap()
+                .syscalls()
+                .as_ref()
+                .unwrap()
+                .len()
         };
         assert_eq!((count(&[]), count(&["CAP_CHOWN".to_owned()])), (2, 1));
     }
@@ -146,6 +170,9 @@ mod tests {
     #[test]
     fn a_profile_with_an_unknown_field_is_refused() {
         let text = PROFILE.replace("archMap", "archMapp");
-        assert!(matches!(parse(text.as_bytes(), &[]), Err(SeccompError::Json(_))));
+        assert!(matches!(
+            parse(text.as_bytes(), &[]),
+            Err(SeccompError::Json(_))
+        ));
     }
 }

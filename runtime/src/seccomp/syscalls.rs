@@ -1,6 +1,7 @@
 //! The system calls of the default filter, as documented for container runtimes in general.
 
 /// Allowed to every container. Grouped by what they are about.
+#[rustfmt::skip] // one name a line would hide the groups
 pub(super) const ALWAYS: &[&str] = &[
     // processes and threads
     "execve", "execveat", "exit", "exit_group", "fork", "vfork", "wait4", "waitid", "waitpid",
@@ -77,10 +78,17 @@ pub(super) const ALWAYS: &[&str] = &[
 
 pub(super) const X86_64: &[&str] = &["arch_prctl", "modify_ldt", "uretprobe"];
 
-pub(super) const AARCH64: &[&str] =
-    &["arm_fadvise64_64", "arm_sync_file_range", "breakpoint", "cacheflush", "set_tls", "sync_file_range2"];
+pub(super) const AARCH64: &[&str] = &[
+    "arm_fadvise64_64",
+    "arm_sync_file_range",
+    "breakpoint",
+    "cacheflush",
+    "set_tls",
+    "sync_file_range2",
+];
 
 /// Allowed in addition to a container that has the capability which the kernel asks for anyway.
+#[rustfmt::skip]
 pub(super) const BY_CAPABILITY: &[(&str, &[&str])] = &[
     ("CAP_DAC_READ_SEARCH", &["open_by_handle_at"]),
     (

@@ -5,13 +5,12 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 
@@ -22,6 +21,10 @@ use crate::spec::{
     AttachSpec, ContainerSpec, Event, ExecSpec, PodMount, PodSpec, Resources, ShimStatus, Warnings,
 };
 
+mod transport;
+
+use transport::{Waiting, locked, next, read_all, write_all};
+
 /// For what only touches memory and a few kernel files.
 const QUICK: Duration = Duration::from_secs(10);
 /// For what makes or ends processes, on a loaded machine.
@@ -29,8 +32,6 @@ const SLOW: Duration = Duration::from_secs(60);
 
 /// Requests on their way to the socket; more callers wait their turn.
 const OUTGOING: usize = 16;
-
-type Reply = (Result<Answer, String>, Vec<OwnedFd>);
 
 /// A connection to one shim.
 #[derive(Debug, Clone)]
@@ -54,9 +55,6 @@ impl Drop for Inner {
         self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }
-
-/// Callers by request id; `None` once the shim is gone.
-type Waiting = Option<HashMap<u64, oneshot::Sender<Reply>>>;
 
 /// What the shim tells on its own. The channel is fed by process exits only, so it needs no
 /// bound of its own.
@@ -101,7 +99,11 @@ impl ShimClient {
     ) -> Result<(Self, ShimEvents), ShimError> {
         let io = |action| {
             let shim = id.clone();
-            move |source| ShimError::Io { shim, action, source }
+            move |source| ShimError::Io {
+                shim,
+                action,
+                source,
+            }
         };
         socket.set_nonblocking(true).map_err(io("use its socket"))?;
         let stream = Arc::new(UnixStream::from_std(socket).map_err(io("use its socket"))?);
@@ -109,7 +111,10 @@ impl ShimClient {
         let hello = tokio::time::timeout(QUICK, next(&stream, &mut inbox)).await;
         let hello = hello.map_err(|_| timed_out(&id, "the greeting", QUICK))?;
         let pid = match hello.map_err(io("read its greeting"))? {
-            Some(Say::Hello { version: wire::VERSION, pid }) => pid,
+            Some(Say::Hello {
+                version: wire::VERSION,
+                pid,
+            }) => pid,
             Some(Say::Hello { version, .. }) => return Err(ShimError::Version(id, version)),
             Some(_) => return Err(ShimError::Frame(id)),
             None => return Err(ShimError::Gone(id)),
@@ -120,8 +125,21 @@ impl ShimClient {
         let (outgoing, frames) = mpsc::channel(OUTGOING);
         let writer = tokio::spawn(write_all(stream, frames));
         let (next, tasks) = (AtomicU64::new(1), [reader, writer]);
-        let inner = Inner { id, dir, pid, outgoing, waiting, next, tasks };
-        Ok((Self { inner: Arc::new(inner) }, ShimEvents(received)))
+        let inner = Inner {
+            id,
+            dir,
+            pid,
+            outgoing,
+            waiting,
+            next,
+            tasks,
+        };
+        Ok((
+            Self {
+                inner: Arc::new(inner),
+            },
+            ShimEvents(received),
+        ))
     }
 
     pub fn id(&self) -> &str {
@@ -158,7 +176,8 @@ impl ShimClient {
 
     /// Keeps bytes that a restarted daemon will want back, in [`ShimStatus::agent_state`].
     pub async fn set_agent_state(&self, state: Vec<u8>) -> Result<(), ShimError> {
-        self.done("set agent state", Call::SetAgentState(state), QUICK).await
+        self.done("set agent state", Call::SetAgentState(state), QUICK)
+            .await
     }
 
     /// Mounts a tmpfs in the pod; it is there for containers created from now on.
@@ -167,12 +186,17 @@ impl ShimClient {
     }
 
     pub async fn unmount(&self, path: &str) -> Result<(), ShimError> {
-        self.done("unmount", Call::Unmount(path.to_owned()), QUICK).await
+        self.done("unmount", Call::Unmount(path.to_owned()), QUICK)
+            .await
     }
 
     /// Sets a container up to the moment before its program starts. Returns its process.
     pub async fn create(&self, spec: ContainerSpec) -> Result<(i32, Warnings), ShimError> {
-        match self.call("create", Call::Create(Box::new(spec)), SLOW).await?.0 {
+        match self
+            .call("create", Call::Create(Box::new(spec)), SLOW)
+            .await?
+            .0
+        {
             Answer::Created { pid, warnings } => Ok((pid, warnings)),
             _ => Err(self.unexpected()),
         }
@@ -180,7 +204,11 @@ impl ShimClient {
 
     /// Starts a created container's program. Returns the time of the start.
     pub async fn start(&self, container: &str) -> Result<u64, ShimError> {
-        match self.call("start", Call::Start(container.to_owned()), SLOW).await?.0 {
+        match self
+            .call("start", Call::Start(container.to_owned()), SLOW)
+            .await?
+            .0
+        {
             Answer::Started { started_at_ns } => Ok(started_at_ns),
             _ => Err(self.unexpected()),
         }
@@ -190,17 +218,36 @@ impl ShimClient {
     /// has ended already it does nothing.
     pub async fn signal(&self, container: &str, signal: i32, all: bool) -> Result<(), ShimError> {
         let target = Target::Container(container.to_owned());
-        self.done("signal", Call::Signal { target, signal, all }, QUICK).await
+        self.done(
+            "signal",
+            Call::Signal {
+                target,
+                signal,
+                all,
+            },
+            QUICK,
+        )
+        .await
     }
 
     pub async fn signal_exec(&self, exec_id: u64, signal: i32) -> Result<(), ShimError> {
         let target = Target::Exec(exec_id);
-        self.done("signal", Call::Signal { target, signal, all: false }, QUICK).await
+        self.done(
+            "signal",
+            Call::Signal {
+                target,
+                signal,
+                all: false,
+            },
+            QUICK,
+        )
+        .await
     }
 
     /// Forgets a container, killing it if it still runs. Deleting an unknown one succeeds.
     pub async fn delete(&self, container: &str) -> Result<(), ShimError> {
-        self.done("delete", Call::Delete(container.to_owned()), SLOW).await
+        self.done("delete", Call::Delete(container.to_owned()), SLOW)
+            .await
     }
 
     /// Starts a further process in a running container. If this client's connection ends
@@ -208,26 +255,49 @@ impl ShimClient {
     pub async fn exec(&self, spec: ExecSpec) -> Result<ExecHandle, ShimError> {
         let (stdin, stdout, stderr) = (spec.stdin, spec.stdout, spec.stderr);
         let (answer, fds) = self.call("exec", Call::Exec(spec), SLOW).await?;
-        let Answer::Streams { exec_id, pid, tty } = answer else { return Err(self.unexpected()) };
+        let Answer::Streams { exec_id, pid, tty } = answer else {
+            return Err(self.unexpected());
+        };
         let mut fds = fds.into_iter();
         if tty {
             let terminal = fds.next();
-            return Ok(ExecHandle { exec_id, pid, terminal, stdin: None, stdout: None, stderr: None });
+            return Ok(ExecHandle {
+                exec_id,
+                pid,
+                terminal,
+                stdin: None,
+                stdout: None,
+                stderr: None,
+            });
         }
         let mut take = |wanted: bool| if wanted { fds.next() } else { None };
         let (stdin, stdout, stderr) = (take(stdin), take(stdout), take(stderr));
-        Ok(ExecHandle { exec_id, pid, terminal: None, stdin, stdout, stderr })
+        Ok(ExecHandle {
+            exec_id,
+            pid,
+            terminal: None,
+            stdin,
+            stdout,
+            stderr,
+        })
     }
 
     /// Joins the streams of a container's main process.
     pub async fn attach(&self, spec: AttachSpec) -> Result<Attached, ShimError> {
         let (stdin, stdout, stderr) = (spec.stdin, spec.stdout, spec.stderr);
         let (answer, fds) = self.call("attach", Call::Attach(spec), QUICK).await?;
-        let Answer::Streams { tty, .. } = answer else { return Err(self.unexpected()) };
+        let Answer::Streams { tty, .. } = answer else {
+            return Err(self.unexpected());
+        };
         let mut fds = fds.into_iter();
         let mut take = |wanted: bool| if wanted { fds.next() } else { None };
         // A terminal has one output, and stderr is not among the descriptors.
-        Ok(Attached { stdin: take(stdin), stdout: take(stdout), stderr: take(stderr && !tty), tty })
+        Ok(Attached {
+            stdin: take(stdin),
+            stdout: take(stdout),
+            stderr: take(stderr && !tty),
+            tty,
+        })
     }
 
     pub async fn update(
@@ -236,12 +306,21 @@ impl ShimClient {
         resources: Resources,
     ) -> Result<Warnings, ShimError> {
         let container = container.to_owned();
-        self.warned("update", Call::Update { container, resources }, QUICK).await
+        self.warned(
+            "update",
+            Call::Update {
+                container,
+                resources,
+            },
+            QUICK,
+        )
+        .await
     }
 
     /// Changes the limits of the pod as a whole.
     pub async fn update_pod(&self, resources: Resources) -> Result<Warnings, ShimError> {
-        self.warned("update pod", Call::UpdatePod(resources), QUICK).await
+        self.warned("update pod", Call::UpdatePod(resources), QUICK)
+            .await
     }
 
     /// Usage of the pod and of each live container.
@@ -259,15 +338,14 @@ impl ShimClient {
         let (id, dir) = (self.inner.id.clone(), self.inner.dir.clone());
         let removed = tokio::task::spawn_blocking(move || super::launcher::remove_dir(&dir)).await;
         let removed = removed.map_err(io::Error::other).flatten();
-        removed.map_err(|source| ShimError::Io { shim: id, action: "remove its directory", source })
+        removed.map_err(|source| ShimError::Io {
+            shim: id,
+            action: "remove its directory",
+            source,
+        })
     }
 
-    async fn done(
-        &self,
-        name: &'static str,
-        call: Call,
-        limit: Duration,
-    ) -> Result<(), ShimError> {
+    async fn done(&self, name: &'static str, call: Call, limit: Duration) -> Result<(), ShimError> {
         self.call(name, call, limit).await.map(|_| ())
     }
 
@@ -297,7 +375,10 @@ impl ShimClient {
         let gone = || ShimError::Gone(inner.id.clone());
         let id = inner.next.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
-        locked(&inner.waiting).as_mut().ok_or_else(gone)?.insert(id, sender);
+        locked(&inner.waiting)
+            .as_mut()
+            .ok_or_else(gone)?
+            .insert(id, sender);
         let exchange = async {
             let frame = wire::encode(&Request { id, call });
             let frame = frame.map_err(|source| self.io("encode a request", source))?;
@@ -313,80 +394,18 @@ impl ShimClient {
     }
 
     fn io(&self, action: &'static str, source: io::Error) -> ShimError {
-        ShimError::Io { shim: self.inner.id.clone(), action, source }
+        ShimError::Io {
+            shim: self.inner.id.clone(),
+            action,
+            source,
+        }
     }
 }
 
 fn timed_out(shim: &str, request: &'static str, limit: Duration) -> ShimError {
-    ShimError::TimedOut { shim: shim.to_owned(), request, limit_ms: limit.as_millis() as u64 }
-}
-
-fn locked(waiting: &Mutex<Waiting>) -> std::sync::MutexGuard<'_, Waiting> {
-    waiting.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The next frame, or `None` at the end of the stream.
-async fn next(stream: &UnixStream, inbox: &mut Inbox) -> io::Result<Option<Say>> {
-    loop {
-        if let Some(say) = inbox.next()? {
-            return Ok(Some(say));
-        }
-        stream.readable().await?;
-        match stream.try_io(Interest::READABLE, || inbox.fill(stream.as_raw_fd())) {
-            Ok(0) => return Ok(None),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
+    ShimError::TimedOut {
+        shim: shim.to_owned(),
+        request,
+        limit_ms: limit.as_millis() as u64,
     }
-}
-
-async fn read_all(
-    stream: Arc<UnixStream>,
-    mut inbox: Inbox,
-    waiting: Arc<Mutex<Waiting>>,
-    events: mpsc::UnboundedSender<Event>,
-) {
-    while let Ok(Some(say)) = next(&stream, &mut inbox).await {
-        match say {
-            Say::Hello { .. } => {}
-            Say::Event(event) => {
-                // Nobody listening is the daemon's choice.
-                let _ = events.send(event);
-            }
-            Say::Reply { id, fds, result } => {
-                let fds = inbox.take_fds(fds.into());
-                let caller = locked(&waiting).as_mut().and_then(|waiting| waiting.remove(&id));
-                if let Some(caller) = caller {
-                    // A caller that gave up closes the descriptors by this.
-                    let _ = caller.send((result, fds));
-                }
-            }
-        }
-    }
-    *locked(&waiting) = None;
-}
-
-/// A task of its own, so that a caller that gives up never leaves half a frame.
-async fn write_all(stream: Arc<UnixStream>, mut frames: mpsc::Receiver<Vec<u8>>) {
-    while let Some(frame) = frames.recv().await {
-        if write(&stream, &frame).await.is_err() {
-            // The reader notices too and tells everyone who waits.
-            return;
-        }
-    }
-}
-
-async fn write(stream: &UnixStream, frame: &[u8]) -> io::Result<()> {
-    let mut written = 0;
-    while written < frame.len() {
-        stream.writable().await?;
-        let rest = &frame[written..];
-        match stream.try_io(Interest::WRITABLE, || wire::send(stream.as_fd(), rest, &[])) {
-            Ok(count) => written += count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

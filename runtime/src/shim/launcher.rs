@@ -21,8 +21,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::client::{ShimClient, ShimEvents};
 use super::ShimError;
+use super::client::{ShimClient, ShimEvents};
 use crate::cgroup::Cgroups;
 
 pub(super) const LOCK: &str = "lock";
@@ -133,7 +133,9 @@ impl ShimLauncher {
     pub async fn clean(&self, id: &str) -> Result<(), ShimError> {
         let (dir, owned_id) = (self.run_dir.join(id), id.to_owned());
         let cleaned = tokio::task::spawn_blocking(move || clean(&owned_id, &dir)).await;
-        cleaned.map_err(io::Error::other).map_err(io_error(id, "clean up"))?
+        cleaned
+            .map_err(io::Error::other)
+            .map_err(io_error(id, "clean up"))?
     }
 
     fn start(&self, id: &str) -> io::Result<UnixStream> {
@@ -141,15 +143,26 @@ impl ShimLauncher {
         fs::create_dir_all(&self.run_dir)?;
         fs::DirBuilder::new().mode(0o700).create(&dir)?;
         let dir = fs::canonicalize(dir)?;
-        let log = fs::File::options().create(true).append(true).mode(0o600).open(dir.join(LOG))?;
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(dir.join(LOG))?;
         let (near, far) = UnixStream::pair()?;
         let mut command = Command::new(&self.program);
-        command.arg0("kabuki").args(&self.arguments).arg("--dir").arg(&dir);
+        command
+            .arg0("kabuki")
+            .args(&self.arguments)
+            .arg("--dir")
+            .arg(&dir);
         if let Some(cgroup) = &self.cgroup {
             command.args(["--cgroup", cgroup]);
         }
         command.env_clear().current_dir("/");
-        command.stdin(OwnedFd::from(far)).stdout(Stdio::null()).stderr(log);
+        command
+            .stdin(OwnedFd::from(far))
+            .stdout(Stdio::null())
+            .stderr(log);
         // The first process ends as soon as it has detached the second, which is the shim.
         let mut first = command.spawn()?;
         // The command holds the far end: without it, a shim that dies early is noticed.
@@ -165,7 +178,11 @@ impl ShimLauncher {
 
 fn io_error(shim: &str, action: &'static str) -> impl FnOnce(io::Error) -> ShimError {
     let shim = shim.to_owned();
-    move |source| ShimError::Io { shim, action, source }
+    move |source| ShimError::Io {
+        shim,
+        action,
+        source,
+    }
 }
 
 fn last_words(dir: &Path) -> Option<String> {
@@ -181,7 +198,11 @@ fn connect(dir: &Path) -> io::Result<UnixStream> {
 
 /// The live shim's process, by its lock.
 fn holder(dir: &Path) -> Option<i32> {
-    let file = fs::File::options().read(true).write(true).open(dir.join(LOCK)).ok()?;
+    let file = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(dir.join(LOCK))
+        .ok()?;
     let mut lock = whole_file(libc::F_WRLCK);
     // SAFETY: a valid descriptor and a lock description that the kernel only writes into.
     let answer = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLK, &raw mut lock) };

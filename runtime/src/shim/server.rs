@@ -101,7 +101,9 @@ fn refuse<T>(why: impl Into<String>) -> Outcome<T> {
 }
 
 fn now_ns() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
@@ -130,7 +132,10 @@ enum Source {
     Signals,
     Connection(u64),
     /// By position: containers are removed by requests only, which come last in a turn.
-    Output { container: usize, stream: usize },
+    Output {
+        container: usize,
+        stream: usize,
+    },
 }
 
 impl Shim {
@@ -141,7 +146,11 @@ impl Shim {
             self.sources(&mut sources, &mut polled);
             wait(&mut polled)?;
             let mut requests = Vec::new();
-            for (source, poll) in sources.iter().zip(&polled).filter(|(_, poll)| poll.revents != 0) {
+            for (source, poll) in sources
+                .iter()
+                .zip(&polled)
+                .filter(|(_, poll)| poll.revents != 0)
+            {
                 match *source {
                     Source::Listener => self.connections.accept(&self.listener),
                     Source::Signals => self.reap()?,
@@ -163,12 +172,19 @@ impl Shim {
         polled.clear();
         let mut add = |source, fd: RawFd, events| {
             sources.push(source);
-            polled.push(libc::pollfd { fd, events, revents: 0 });
+            polled.push(libc::pollfd {
+                fd,
+                events,
+                revents: 0,
+            });
         };
         add(Source::Signals, self.signals.as_raw_fd(), libc::POLLIN);
         for (position, container) in self.containers.iter().enumerate() {
             for (stream, output) in container.outputs.iter().enumerate() {
-                let source = Source::Output { container: position, stream };
+                let source = Source::Output {
+                    container: position,
+                    stream,
+                };
                 add(source, output.as_raw_fd(), libc::POLLIN);
             }
         }
@@ -181,7 +197,9 @@ impl Shim {
 
     /// Takes a turn at reading one output of a container.
     fn pump(&mut self, container: usize, stream: usize) {
-        let Some(container) = self.containers.get_mut(container) else { return };
+        let Some(container) = self.containers.get_mut(container) else {
+            return;
+        };
         let lost = container.pump(stream, &mut self.buffer, READS_PER_TURN);
         self.log_bytes_lost += lost;
     }
@@ -195,5 +213,9 @@ fn wait(polled: &mut [libc::pollfd]) -> io::Result<()> {
         return Ok(());
     }
     let error = io::Error::last_os_error();
-    if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) }
+    if error.kind() == io::ErrorKind::Interrupted {
+        Ok(())
+    } else {
+        Err(error)
+    }
 }

@@ -7,10 +7,23 @@ use nix::libc::winsize;
 
 /// Sets a terminal's rows and columns; its programs are told by a signal.
 pub fn resize_terminal(master: impl AsFd, rows: u16, columns: u16) -> io::Result<()> {
-    let size = winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let size = winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
     // SAFETY: a valid descriptor and a size that outlives the call.
     let set = unsafe {
-        libc::ioctl(master.as_fd().as_raw_fd(), libc::TIOCSWINSZ, &raw const size)
+        libc::ioctl(
+            master.as_fd().as_raw_fd(),
+            libc::TIOCSWINSZ,
+            &raw const size,
+        )
     };
-    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if set == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }

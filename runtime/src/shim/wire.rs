@@ -11,9 +11,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::cmsg_space;
-use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg,
-};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -47,11 +45,18 @@ pub(super) enum Call {
     Unmount(String),
     Create(Box<ContainerSpec>),
     Start(String),
-    Signal { target: Target, signal: i32, all: bool },
+    Signal {
+        target: Target,
+        signal: i32,
+        all: bool,
+    },
     Delete(String),
     Exec(ExecSpec),
     Attach(AttachSpec),
-    Update { container: String, resources: Resources },
+    Update {
+        container: String,
+        resources: Resources,
+    },
     UpdatePod(Resources),
     Stats,
     Shutdown,
@@ -67,8 +72,15 @@ pub(super) enum Target {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Say {
     /// First on every connection.
-    Hello { version: u32, pid: i32 },
-    Reply { id: u64, fds: u8, result: Result<Answer, String> },
+    Hello {
+        version: u32,
+        pid: i32,
+    },
+    Reply {
+        id: u64,
+        fds: u8,
+        result: Result<Answer, String>,
+    },
     Event(Event),
 }
 
@@ -77,11 +89,23 @@ pub(super) enum Answer {
     Done,
     Warnings(Warnings),
     Status(Box<ShimStatus>),
-    Created { pid: i32, warnings: Warnings },
-    Started { started_at_ns: u64 },
+    Created {
+        pid: i32,
+        warnings: Warnings,
+    },
+    Started {
+        started_at_ns: u64,
+    },
     /// The streams that were asked for, in the order stdin, stdout, stderr; one with a terminal.
-    Streams { exec_id: u64, pid: i32, tty: bool },
-    Stats { pod: CgroupStats, containers: Vec<(String, CgroupStats)> },
+    Streams {
+        exec_id: u64,
+        pid: i32,
+        tty: bool,
+    },
+    Stats {
+        pod: CgroupStats,
+        containers: Vec<(String, CgroupStats)>,
+    },
 }
 
 /// Encodes a frame with its length before it.
@@ -91,7 +115,10 @@ pub(super) fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
     bincode::serde::encode_into_std_write(message, &mut frame, config).map_err(io::Error::other)?;
     let length = frame.len() - 4;
     if length > FRAME_LIMIT {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "frame is too large"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "frame is too large",
+        ));
     }
     frame[..4].copy_from_slice(&(length as u32).to_le_bytes());
     Ok(frame)
@@ -110,18 +137,26 @@ impl Inbox {
         let held = self.bytes.len();
         self.bytes.resize(held + READ_CHUNK, 0);
         let received = receive(socket, &mut self.bytes[held..], &mut self.fds);
-        self.bytes.truncate(held + received.as_ref().copied().unwrap_or(0));
+        self.bytes
+            .truncate(held + received.as_ref().copied().unwrap_or(0));
         received
     }
 
     /// The next complete frame, if there is one.
     pub fn next<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
-        let Some(prefix) = self.bytes.first_chunk::<4>() else { return Ok(None) };
+        let Some(prefix) = self.bytes.first_chunk::<4>() else {
+            return Ok(None);
+        };
         let length = u32::from_le_bytes(*prefix) as usize;
         if length > FRAME_LIMIT {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "frame is too large"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "frame is too large",
+            ));
         }
-        let Some(frame) = self.bytes.get(4..4 + length) else { return Ok(None) };
+        let Some(frame) = self.bytes.get(4..4 + length) else {
+            return Ok(None);
+        };
         let config = bincode::config::standard().with_limit::<FRAME_LIMIT>();
         let decoded = bincode::serde::decode_from_slice(frame, config);
         let (message, _) =
@@ -149,7 +184,11 @@ fn receive(socket: RawFd, buffer: &mut [u8], fds: &mut VecDeque<OwnedFd>) -> io:
         if let ControlMessageOwned::ScmRights(received) = part {
             // SAFETY: the kernel has just made these descriptors for this process, and nothing
             // else knows their numbers.
-            fds.extend(received.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+            fds.extend(
+                received
+                    .into_iter()
+                    .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
+            );
         }
     }
     Ok(message.bytes)
@@ -161,7 +200,13 @@ pub(super) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[OwnedFd]) -> io:
     let rights = [ControlMessage::ScmRights(&raw)];
     let control: &[ControlMessage<'_>] = if raw.is_empty() { &[] } else { &rights };
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-    let sent = sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], control, flags, None)?;
+    let sent = sendmsg::<()>(
+        socket.as_raw_fd(),
+        &[IoSlice::new(bytes)],
+        control,
+        flags,
+        None,
+    )?;
     Ok(sent)
 }
 
@@ -176,8 +221,16 @@ mod tests {
     fn descriptors_arrive_with_the_frame_that_announces_them() {
         let (near, far) = UnixStream::pair().unwrap();
         let (read, write) = nix::unistd::pipe().unwrap();
-        let plain = Say::Reply { id: 1, fds: 0, result: Ok(Answer::Done) };
-        let with = Say::Reply { id: 2, fds: 2, result: Ok(Answer::Done) };
+        let plain = Say::Reply {
+            id: 1,
+            fds: 0,
+            result: Ok(Answer::Done),
+        };
+        let with = Say::Reply {
+            id: 2,
+            fds: 2,
+            result: Ok(Answer::Done),
+        };
         for (say, fds) in [(plain, vec![]), (with, vec![read, write])] {
             let frame = encode(&say).unwrap();
             assert_eq!(send(near.as_fd(), &frame, &fds).unwrap(), frame.len());
@@ -195,7 +248,10 @@ mod tests {
 
     #[test]
     fn a_frame_longer_than_the_limit_is_refused() {
-        let mut inbox = Inbox { bytes: vec![0xff; 64], fds: VecDeque::new() };
+        let mut inbox = Inbox {
+            bytes: vec![0xff; 64],
+            fds: VecDeque::new(),
+        };
         assert!(inbox.next::<Request>().is_err());
     }
 }

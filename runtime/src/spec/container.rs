@@ -54,7 +54,11 @@ pub struct ContainerSpec {
 pub enum Rootfs {
     /// Image layers (topmost first) under a writable directory. The shim mounts them; `upper`
     /// and `work` are the agent's to create and to remove, on one file system.
-    Overlay { lower: Vec<String>, upper: String, work: String },
+    Overlay {
+        lower: Vec<String>,
+        upper: String,
+        work: String,
+    },
     /// A directory used as it is.
     Dir(String),
 }
@@ -66,18 +70,13 @@ impl Default for Rootfs {
 }
 
 /// The capability set that the process gets: effective, permitted and bounding alike.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Capabilities {
     /// The usual fourteen of container runtimes; see [`crate::default_capabilities`].
+    #[default]
     Default,
     /// Exactly these, as `CAP_NET_ADMIN`.
     Exactly(Vec<String>),
-}
-
-impl Default for Capabilities {
-    fn default() -> Self {
-        Self::Default
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -115,7 +114,10 @@ pub enum MountKind {
 
 impl Default for MountKind {
     fn default() -> Self {
-        Self::Tmpfs { size: 0, mode: 0o1777 }
+        Self::Tmpfs {
+            size: 0,
+            mode: 0o1777,
+        }
     }
 }
 

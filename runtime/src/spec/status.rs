@@ -18,10 +18,18 @@ pub struct ContainerStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ContainerState {
     /// Set up and waiting for its start.
-    Created { pid: i32 },
-    Running { pid: i32, started_at_ns: u64 },
+    Created {
+        pid: i32,
+    },
+    Running {
+        pid: i32,
+        started_at_ns: u64,
+    },
     /// `started_at_ns` is 0 for a container that never started.
-    Exited { started_at_ns: u64, exit: ExitStatus },
+    Exited {
+        started_at_ns: u64,
+        exit: ExitStatus,
+    },
 }
 
 /// How a process ended.
@@ -53,7 +61,11 @@ pub struct ShimStatus {
 /// Pushed to every connected client as it happens; [`ShimStatus`] has it too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
-    ContainerExited { id: String, started_at_ns: u64, exit: ExitStatus },
+    ContainerExited {
+        id: String,
+        started_at_ns: u64,
+        exit: ExitStatus,
+    },
     /// Sent only to the client that asked for the process.
     ExecExited { exec_id: u64, exit: ExitStatus },
 }

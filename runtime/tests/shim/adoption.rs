@@ -4,7 +4,7 @@ use kabuki_runtime::{ContainerState, Event};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::pod::{TestPod, launcher, shared_pid, until};
+use super::pod::{TestPod, has_ended, launcher, shared_pid, until};
 
 #[tokio::test]
 async fn a_new_daemon_adopts_everything_as_it_is() {
@@ -13,20 +13,41 @@ async fn a_new_daemon_adopts_everything_as_it_is() {
     pod.run(spec).await;
     let spec = pod.container("short", "exit 5");
     pod.run_to_end(spec).await;
-    pod.shim.set_agent_state(b"restarts=3".to_vec()).await.unwrap();
+    pod.shim
+        .set_agent_state(b"restarts=3".to_vec())
+        .await
+        .unwrap();
     let before = pod.shim.status().await.unwrap();
-    let TestPod { dir, launcher: old, shim, events, spec } = pod;
+    let TestPod {
+        dir,
+        launcher: old,
+        shim,
+        events,
+        spec,
+    } = pod;
     drop((shim, events, old));
 
     let launcher = launcher(dir.path());
     let mut found = launcher.discover().await.unwrap();
-    assert!(found.cleaned.is_empty() && found.failed.is_empty(), "{found:?}");
+    assert!(
+        found.cleaned.is_empty() && found.failed.is_empty(),
+        "{found:?}"
+    );
     let (shim, events) = found.live.remove(0);
     let after = shim.status().await.unwrap();
     assert_eq!(after, before);
-    assert_eq!((after.agent_state.as_slice(), after.pod.as_ref()), (&b"restarts=3"[..], Some(&spec)));
+    assert_eq!(
+        (after.agent_state.as_slice(), after.pod.as_ref()),
+        (&b"restarts=3"[..], Some(&spec))
+    );
     // The adopted pod works on: exits are told to the new daemon.
-    let mut pod = TestPod { dir, launcher, shim, events, spec };
+    let mut pod = TestPod {
+        dir,
+        launcher,
+        shim,
+        events,
+        spec,
+    };
     pod.shim.signal("long", 9, false).await.unwrap();
     assert_eq!(pod.exit_of("long").await.signal, 9);
     pod.end().await;
@@ -35,10 +56,22 @@ async fn a_new_daemon_adopts_everything_as_it_is() {
 #[tokio::test]
 async fn an_exit_that_nobody_saw_is_in_the_status() {
     let pod = TestPod::start().await;
-    let (go, done) = (pod.dir.path().join("root-c/tmp/go"), pod.dir.path().join("root-c/tmp/done"));
-    let spec = pod.container("c", "until [ -e /tmp/go ]; do sleep 0.02; done; touch /tmp/done; exit 6");
+    let (go, done) = (
+        pod.dir.path().join("root-c/tmp/go"),
+        pod.dir.path().join("root-c/tmp/done"),
+    );
+    let spec = pod.container(
+        "c",
+        "until [ -e /tmp/go ]; do sleep 0.02; done; touch /tmp/done; exit 6",
+    );
     pod.run(spec).await;
-    let TestPod { dir, launcher, shim, events, spec } = pod;
+    let TestPod {
+        dir,
+        launcher,
+        shim,
+        events,
+        spec,
+    } = pod;
     drop((shim, events));
     std::fs::write(go, "").unwrap();
     until("the container's last act", || done.exists()).await;
@@ -48,19 +81,34 @@ async fn an_exit_that_nobody_saw_is_in_the_status() {
             ContainerState::Exited { exit, .. } => break exit.code,
             _ => {
                 // Still on its way: the event says when.
-                let Some(Event::ContainerExited { exit, .. }) = events.recv().await else { continue };
+                let Some(Event::ContainerExited { exit, .. }) = events.recv().await else {
+                    continue;
+                };
                 break exit.code;
             }
         }
     };
     assert_eq!(code, 6);
-    TestPod { dir, launcher, shim, events, spec }.end().await;
+    TestPod {
+        dir,
+        launcher,
+        shim,
+        events,
+        spec,
+    }
+    .end()
+    .await;
 }
 
 #[tokio::test]
 async fn a_killed_shim_leaves_nothing_after_discovery() {
     for share in [false, true] {
-        let mut pod = TestPod::start_with(|spec| if share { shared_pid(spec) }).await;
+        let mut pod = TestPod::start_with(|spec| {
+            if share {
+                shared_pid(spec)
+            }
+        })
+        .await;
         let spec = pod.container("c", "sleep 1000 & sleep 1000 & exec sleep 1000");
         pod.run(spec).await;
         let spec = pod.container("waiting", "sleep 1000");
@@ -88,13 +136,30 @@ async fn an_exec_ends_with_the_daemon_that_asked_for_it() {
         ..kabuki_runtime::ExecSpec::default()
     };
     let pid = pod.shim.exec(exec).await.unwrap().pid;
-    let TestPod { dir, launcher, shim, events, spec } = pod;
+    let TestPod {
+        dir,
+        launcher,
+        shim,
+        events,
+        spec,
+    } = pod;
     drop((shim, events));
-    until("the exec's end", || !std::path::Path::new(&format!("/proc/{pid}")).exists()).await;
+    until("the exec's end", || has_ended(pid)).await;
     let (shim, events) = launcher.connect("a").await.unwrap();
     let status = shim.status().await.unwrap();
-    assert!(matches!(status.containers[0].state, ContainerState::Running { .. }));
-    TestPod { dir, launcher, shim, events, spec }.end().await;
+    assert!(matches!(
+        status.containers[0].state,
+        ContainerState::Running { .. }
+    ));
+    TestPod {
+        dir,
+        launcher,
+        shim,
+        events,
+        spec,
+    }
+    .end()
+    .await;
 }
 
 #[tokio::test]
@@ -112,9 +177,20 @@ async fn a_spare_waits_for_its_pod_and_setup_can_be_repeated() {
     };
     shim.setup(spec.clone()).await.unwrap();
     shim.setup(spec.clone()).await.unwrap();
-    let other = kabuki_runtime::PodSpec { uid: "other".into(), ..spec.clone() };
+    let other = kabuki_runtime::PodSpec {
+        uid: "other".into(),
+        ..spec.clone()
+    };
     assert!(shim.setup(other).await.is_err());
-    TestPod { dir, launcher, shim, events, spec }.end().await;
+    TestPod {
+        dir,
+        launcher,
+        shim,
+        events,
+        spec,
+    }
+    .end()
+    .await;
 }
 
 #[tokio::test]

@@ -5,7 +5,10 @@ use kabuki_runtime::{IpcMode, Mount, MountKind, NetMode, PidMode, Propagation};
 use super::pod::TestPod;
 
 fn namespace(pid: i32, name: &str) -> String {
-    std::fs::read_link(format!("/proc/{pid}/ns/{name}")).unwrap().display().to_string()
+    std::fs::read_link(format!("/proc/{pid}/ns/{name}"))
+        .unwrap()
+        .display()
+        .to_string()
 }
 
 #[tokio::test]
@@ -25,8 +28,16 @@ async fn containers_share_network_name_and_memory_but_not_the_hosts() {
     let (second, _) = pod.shim.create(spec).await.unwrap();
     for name in ["net", "uts", "ipc"] {
         assert_eq!(namespace(first, name), namespace(second, name), "{name}");
-        assert_eq!(namespace(first, name), namespace(pod.shim.pid(), name), "{name}");
-        assert_ne!(namespace(first, name), namespace(std::process::id() as i32, name), "{name}");
+        assert_eq!(
+            namespace(first, name),
+            namespace(pod.shim.pid(), name),
+            "{name}"
+        );
+        assert_ne!(
+            namespace(first, name),
+            namespace(std::process::id() as i32, name),
+            "{name}"
+        );
     }
     assert_ne!(namespace(first, "pid"), namespace(second, "pid"));
     pod.end().await;
@@ -42,7 +53,11 @@ async fn a_pod_may_share_what_the_host_has() {
     let (pid, _) = pod.shim.create(spec).await.unwrap();
     pod.shim.start("a").await.unwrap();
     for name in ["net", "uts", "ipc", "pid"] {
-        assert_eq!(namespace(pid, name), namespace(std::process::id() as i32, name), "{name}");
+        assert_eq!(
+            namespace(pid, name),
+            namespace(std::process::id() as i32, name),
+            "{name}"
+        );
     }
     let (output, _) = pod.exec("a", "ls -d /proc/1/root /sys/class/net/lo").await;
     assert!(output.contains("/sys/class/net/lo"), "{output}");
@@ -68,26 +83,48 @@ async fn volumes_files_and_sub_paths_are_mounted() {
         propagation,
         recursive_readonly: false,
     };
-    let at = |destination: &str, kind, readonly| Mount { destination: destination.into(), kind, readonly };
+    let at = |destination: &str, kind, readonly| Mount {
+        destination: destination.into(),
+        kind,
+        readonly,
+    };
     let mut spec = pod.container(
         "c",
         "cat /etc/hosts /sub/file; echo w > /all/written; touch /sub/no; ls -d /made; stat -f -c %T /scratch; touch /scratch/ok && echo ok",
     );
     spec.mounts = vec![
-        Mount::bind(pod.dir.path().join("hosts").display().to_string(), "/etc/hosts", false),
+        Mount::bind(
+            pod.dir.path().join("hosts").display().to_string(),
+            "/etc/hosts",
+            false,
+        ),
         at("/all", bind(None, Propagation::HostToContainer), false),
         at("/sub", bind(Some("inner"), Propagation::None), true),
         at("/made", bind(Some("new/dir"), Propagation::None), false),
-        at("/scratch", MountKind::Tmpfs { size: 1 << 20, mode: 0o1777 }, false),
+        at(
+            "/scratch",
+            MountKind::Tmpfs {
+                size: 1 << 20,
+                mode: 0o1777,
+            },
+            false,
+        ),
     ];
     pod.run_to_end(spec.clone()).await;
     let text = pod.log_text("c");
     for wanted in ["127.0.0.1 me", "deep", "Read-only", "/made", "tmpfs", "ok"] {
         assert!(text.contains(wanted), "{wanted}: {text}");
     }
-    assert_eq!(std::fs::read_to_string(volume.join("written")).unwrap(), "w\n");
+    assert_eq!(
+        std::fs::read_to_string(volume.join("written")).unwrap(),
+        "w\n"
+    );
     spec.id = "d".into();
-    spec.mounts = vec![at("/x", bind(Some("escape/passwd"), Propagation::None), true)];
+    spec.mounts = vec![at(
+        "/x",
+        bind(Some("escape/passwd"), Propagation::None),
+        true,
+    )];
     assert!(pod.shim.create(spec).await.is_err());
     pod.end().await;
 }

@@ -12,8 +12,15 @@ async fn output_and_exit_code_arrive_and_nothing_is_left() {
     assert_eq!((exit.code, exit.signal, exit.oom_killed), (7, 0, false));
     let mut log = pod.log("c");
     log.sort();
-    let expected = [("stderr F", "err"), ("stdout F", "out"), ("stdout P", "tail")];
-    assert_eq!(log, expected.map(|(head, line)| (head.to_owned(), line.to_owned())));
+    let expected = [
+        ("stderr F", "err"),
+        ("stdout F", "out"),
+        ("stdout P", "tail"),
+    ];
+    assert_eq!(
+        log,
+        expected.map(|(head, line)| (head.to_owned(), line.to_owned()))
+    );
     pod.shim.delete("c").await.unwrap();
     assert!(pod.shim.status().await.unwrap().containers.is_empty());
     pod.end().await;
@@ -22,7 +29,10 @@ async fn output_and_exit_code_arrive_and_nothing_is_left() {
 #[tokio::test]
 async fn a_signal_ends_a_container_with_its_number() {
     let mut pod = TestPod::start().await;
-    let spec = pod.container("c", "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done");
+    let spec = pod.container(
+        "c",
+        "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done",
+    );
     pod.run(spec).await;
     until("the trap is set", || pod.log_text("c").contains("ready")).await;
     pod.shim.signal("c", 15, false).await.unwrap();
@@ -39,8 +49,13 @@ async fn a_signal_ends_a_container_with_its_number() {
 async fn running_out_of_memory_is_told_from_other_kills() {
     let mut pod = TestPod::start().await;
     let mut spec = pod.container("c", "dd if=/dev/zero of=/dev/null bs=64M count=1; exit $?");
-    spec.args = ["/bin/dd", "if=/dev/zero", "of=/dev/null", "bs=64M"].map(str::to_owned).to_vec();
-    spec.resources = Resources { memory_limit: Some(16 << 20), ..Resources::default() };
+    spec.args = ["/bin/dd", "if=/dev/zero", "of=/dev/null", "bs=64M"]
+        .map(str::to_owned)
+        .to_vec();
+    spec.resources = Resources {
+        memory_limit: Some(16 << 20),
+        ..Resources::default()
+    };
     let exit = pod.run_to_end(spec).await;
     assert_eq!((exit.code, exit.oom_killed), (137, true));
     pod.end().await;
@@ -52,12 +67,20 @@ async fn a_program_that_cannot_run_is_an_error_with_its_name() {
     let mut spec = pod.container("c", "");
     spec.args = vec!["no-such-program".into()];
     let error = pod.shim.create(spec.clone()).await.unwrap_err().to_string();
-    assert!(error.contains("no-such-program") && error.contains("not found"), "{error}");
+    assert!(
+        error.contains("no-such-program") && error.contains("not found"),
+        "{error}"
+    );
     // Nothing of the failed one is in the way.
     spec.args = vec!["/etc/broken".into()];
-    let Rootfs::Dir(root) = &spec.rootfs else { unreachable!() };
+    let Rootfs::Dir(root) = &spec.rootfs else {
+        unreachable!()
+    };
     std::fs::write(format!("{root}/etc/broken"), "#!/no/such/interpreter\n").unwrap();
-    std::process::Command::new("chmod").args(["755", &format!("{root}/etc/broken")]).status().unwrap();
+    std::process::Command::new("chmod")
+        .args(["755", &format!("{root}/etc/broken")])
+        .status()
+        .unwrap();
     pod.shim.create(spec).await.unwrap();
     let error = pod.shim.start("c").await.unwrap_err().to_string();
     assert!(error.contains("/etc/broken"), "{error}");
@@ -91,23 +114,46 @@ async fn limits_reach_the_cgroup_and_can_be_changed() {
     let warnings = pod.run(spec).await;
     assert_eq!(warnings, Vec::<String>::new());
     let (_, usage) = pod.shim.stats().await.unwrap();
-    assert!(usage[0].1.pids == 1 && usage[0].1.memory_usage_bytes > 0, "{usage:?}");
-    let (output, _) = pod.exec("c", "i=0; while [ $i -lt 30 ]; do sleep 5 & i=$((i+1)); done 2>/dev/null; echo $?").await;
+    assert!(
+        usage[0].1.pids == 1 && usage[0].1.memory_usage_bytes > 0,
+        "{usage:?}"
+    );
+    let (output, _) = pod
+        .exec(
+            "c",
+            "i=0; while [ $i -lt 30 ]; do sleep 5 & i=$((i+1)); done 2>/dev/null; echo $?",
+        )
+        .await;
     assert_ne!(output.trim(), "0", "the limit on processes holds");
-    let more = Resources { memory_limit: Some(128 << 20), ..Resources::default() };
-    assert_eq!(pod.shim.update("c", more).await.unwrap(), Vec::<String>::new());
+    let more = Resources {
+        memory_limit: Some(128 << 20),
+        ..Resources::default()
+    };
+    assert_eq!(
+        pod.shim.update("c", more).await.unwrap(),
+        Vec::<String>::new()
+    );
     pod.end().await;
 }
 
 #[tokio::test]
 async fn a_log_is_rotated_while_its_container_writes() {
     let mut pod = TestPod::start().await;
-    let mut spec = pod.container("c", "i=0; while [ $i -lt 5000 ]; do echo line $i; i=$((i+1)); done");
+    let mut spec = pod.container(
+        "c",
+        "i=0; while [ $i -lt 5000 ]; do echo line $i; i=$((i+1)); done",
+    );
     let path = pod.log_path("c");
-    spec.log =
-        Some(LogSpec { path: path.display().to_string(), max_size: 4096, max_files: 3 });
+    spec.log = Some(LogSpec {
+        path: path.display().to_string(),
+        max_size: 4096,
+        max_files: 3,
+    });
     assert_eq!(pod.run_to_end(spec).await.code, 0);
-    assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 3);
+    assert_eq!(
+        std::fs::read_dir(path.parent().unwrap()).unwrap().count(),
+        3
+    );
     assert_eq!(pod.shim.status().await.unwrap().log_bytes_lost, 0);
     pod.end().await;
 }
@@ -119,10 +165,17 @@ async fn containers_of_a_shared_process_namespace_see_each_other() {
     pod.run(first).await;
     let second = pod.container("second", "ps; (sleep 1000 &) ; exit 0");
     assert_eq!(pod.run_to_end(second).await.code, 0);
-    assert!(pod.log_text("second").contains("sleep 4321"), "{}", pod.log_text("second"));
+    assert!(
+        pod.log_text("second").contains("sleep 4321"),
+        "{}",
+        pod.log_text("second")
+    );
     // The process that the second left behind went with it, the first one stays.
     let (output, _) = pod.exec("first", "ps").await;
-    assert!(output.contains("sleep 4321") && !output.contains("sleep 1000"), "{output}");
+    assert!(
+        output.contains("sleep 4321") && !output.contains("sleep 1000"),
+        "{output}"
+    );
     pod.end().await;
 }
 
@@ -140,16 +193,24 @@ async fn layers_are_stacked_and_writes_go_to_the_upper_directory() {
     for dir in ["upper", "work"] {
         std::fs::create_dir_all(at(dir)).unwrap();
     }
-    let mut lower: Vec<String> =
-        (0..many).map(|number| at(&format!("layer-{number}-{}", "x".repeat(60)))).collect();
+    let mut lower: Vec<String> = (0..many)
+        .map(|number| at(&format!("layer-{number}-{}", "x".repeat(60))))
+        .collect();
     lower.push(at("base"));
     let mut spec = pod.container("c", "cat /etc/which; echo written > /etc/new; pwd");
     let (upper, work) = (at("upper"), at("work"));
-    spec.rootfs = Rootfs::Overlay { lower, upper: upper.clone(), work };
+    spec.rootfs = Rootfs::Overlay {
+        lower,
+        upper: upper.clone(),
+        work,
+    };
     spec.cwd = "/srv/made".into();
     assert_eq!(pod.run_to_end(spec).await.code, 0);
     assert_eq!(pod.log_text("c"), "0/srv/made");
-    assert_eq!(std::fs::read_to_string(format!("{upper}/etc/new")).unwrap(), "written\n");
+    assert_eq!(
+        std::fs::read_to_string(format!("{upper}/etc/new")).unwrap(),
+        "written\n"
+    );
     pod.end().await;
 }
 
@@ -157,14 +218,26 @@ async fn layers_are_stacked_and_writes_go_to_the_upper_directory() {
 async fn a_pods_tmpfs_is_filled_from_outside_and_seen_by_its_containers_only() {
     let mut pod = TestPod::start().await;
     let path = pod.dir.path().join("secret");
-    let mount = PodMount { path: path.display().to_string(), size: 1 << 20, mode: 0o755, ..PodMount::default() };
+    let mount = PodMount {
+        path: path.display().to_string(),
+        size: 1 << 20,
+        mode: 0o755,
+        ..PodMount::default()
+    };
     pod.shim.mount(mount).await.unwrap();
     std::fs::write(pod.shim.inside(&path).join("key"), "hidden").unwrap();
     assert!(!path.join("key").exists());
     let mut spec = pod.container("c", "cat /secret/key; touch /secret/x || echo readonly");
-    spec.mounts = vec![kabuki_runtime::Mount::bind(path.display().to_string(), "/secret", true)];
+    spec.mounts = vec![kabuki_runtime::Mount::bind(
+        path.display().to_string(),
+        "/secret",
+        true,
+    )];
     pod.run_to_end(spec).await;
     let text = pod.log_text("c");
-    assert!(text.contains("hidden") && text.contains("readonly"), "{text}");
+    assert!(
+        text.contains("hidden") && text.contains("readonly"),
+        "{text}"
+    );
     pod.end().await;
 }

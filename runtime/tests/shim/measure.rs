@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kabuki_runtime::Seccomp;
+use kabuki_runtime::{PodSpec, Seccomp};
 
 use super::pod::TestPod;
 
@@ -15,15 +15,23 @@ fn report(what: &str, mut times: Vec<Duration>) {
 fn rollup(pid: i32) -> String {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
     let wanted = ["Rss:", "Pss:", "Private_Clean:", "Private_Dirty:"];
-    let lines = text.lines().filter(|line| wanted.iter().any(|name| line.starts_with(name)));
-    lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join(", ")
+    let lines = text
+        .lines()
+        .filter(|line| wanted.iter().any(|name| line.starts_with(name)));
+    lines
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[tokio::test]
 #[ignore = "prints figures and asserts nothing about them"]
 async fn measure() {
     const RUNS: usize = 100;
-    for (name, seccomp) in [("no seccomp", Seccomp::Unconfined), ("seccomp", Seccomp::RuntimeDefault)] {
+    for (name, seccomp) in [
+        ("no seccomp", Seccomp::Unconfined),
+        ("seccomp", Seccomp::RuntimeDefault),
+    ] {
         let mut pod = TestPod::start().await;
         let (mut create, mut start, mut cycle) = (Vec::new(), Vec::new(), Vec::new());
         for number in 0..RUNS {
@@ -66,6 +74,23 @@ async fn measure() {
     }
     report("spawn a spare", spawn);
     println!("spare among 21 shims: {}", rollup(others[10].0.pid()));
+    for (number, (shim, _)) in others.iter().enumerate() {
+        let uid = format!("{}-{number}", pod.spec.uid);
+        shim.setup(PodSpec {
+            uid,
+            ..pod.spec.clone()
+        })
+        .await
+        .unwrap();
+        let mut spec = pod.container("c", "sleep 1000");
+        spec.seccomp = Seccomp::RuntimeDefault;
+        shim.create(spec).await.unwrap();
+        shim.start("c").await.unwrap();
+    }
+    println!(
+        "shim with a container among 21: {}",
+        rollup(others[10].0.pid())
+    );
     for (shim, _) in &others {
         shim.shutdown().await.unwrap();
     }

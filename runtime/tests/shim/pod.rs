@@ -44,7 +44,13 @@ impl TestPod {
         };
         change(&mut spec);
         shim.setup(spec.clone()).await.unwrap();
-        Self { dir, launcher, shim, events, spec }
+        Self {
+            dir,
+            launcher,
+            shim,
+            events,
+            spec,
+        }
     }
 
     /// A container that runs a shell script.
@@ -84,7 +90,11 @@ impl TestPod {
     }
 
     pub fn log_text(&self, id: &str) -> String {
-        self.log(id).into_iter().map(|(_, line)| line).collect::<Vec<_>>().join("\n")
+        self.log(id)
+            .into_iter()
+            .map(|(_, line)| line)
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     pub async fn run(&self, spec: ContainerSpec) -> Vec<String> {
@@ -103,7 +113,10 @@ impl TestPod {
 
     pub async fn exit_of(&mut self, wanted: &str) -> ExitStatus {
         loop {
-            let event = tokio::time::timeout(LIMIT, self.events.recv()).await.unwrap().unwrap();
+            let event = tokio::time::timeout(LIMIT, self.events.recv())
+                .await
+                .unwrap()
+                .unwrap();
             match event {
                 Event::ContainerExited { id, exit, .. } if id == wanted => return exit,
                 _ => {}
@@ -127,7 +140,10 @@ impl TestPod {
 
     pub async fn exec_exit(&mut self, wanted: u64) -> ExitStatus {
         loop {
-            let event = tokio::time::timeout(LIMIT, self.events.recv()).await.unwrap().unwrap();
+            let event = tokio::time::timeout(LIMIT, self.events.recv())
+                .await
+                .unwrap()
+                .unwrap();
             match event {
                 Event::ExecExited { exec_id, exit } if exec_id == wanted => return exit,
                 _ => {}
@@ -140,20 +156,36 @@ impl TestPod {
         let pid = self.shim.pid();
         self.shim.shutdown().await.unwrap();
         self.assert_no_trace();
-        until("the shim's process is gone", || !Path::new(&format!("/proc/{pid}")).exists()).await;
+        until("the shim's process has ended", || has_ended(pid)).await;
     }
 
     pub fn assert_no_trace(&self) {
         let cgroups = Cgroups::detect().unwrap();
-        assert!(!cgroups.exists(&self.spec.cgroup_path()), "the cgroup is left");
+        assert!(
+            !cgroups.exists(&self.spec.cgroup_path()),
+            "the cgroup is left"
+        );
         assert!(!self.run_dir().join("a").exists(), "the directory is left");
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        assert!(!mounts.contains(self.dir.path().to_str().unwrap()), "a mount is left");
+        assert!(
+            !mounts.contains(self.dir.path().to_str().unwrap()),
+            "a mount is left"
+        );
     }
 
     pub fn run_dir(&self) -> PathBuf {
         self.dir.path().join("run")
     }
+}
+
+/// Gone, or waiting to be reaped by the host's first process, which may take its time.
+pub fn has_ended(pid: i32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return true;
+    };
+    stat.rsplit(") ")
+        .next()
+        .is_none_or(|rest| rest.starts_with('Z'))
 }
 
 pub fn launcher(dir: &Path) -> ShimLauncher {
@@ -178,6 +210,7 @@ pub fn busybox_root(root: &Path) {
     }
 }
 
+#[rustfmt::skip]
 const APPLETS: &[&str] = &[
     "cat", "chmod", "chroot", "dd", "echo", "false", "grep", "head", "hostname", "id", "kill",
     "ls", "mkdir", "mknod", "mount", "printf", "ps", "readlink", "rm", "sh", "sleep", "stat", "stty", "sync",
@@ -201,5 +234,7 @@ pub async fn until(what: &str, holds: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(LIMIT, reached).await.unwrap_or_else(|_| panic!("never came: {what}"));
+    tokio::time::timeout(LIMIT, reached)
+        .await
+        .unwrap_or_else(|_| panic!("never came: {what}"));
 }

@@ -1,1 +1,5 @@
+//! A pod's life, fact by fact.
 
+mod life;
+mod property;
+mod world;

@@ -40,7 +40,12 @@ impl Naive {
             Expect::Uid(u) => found.as_ref().is_some_and(|f| f.1 == *u),
         };
         match op {
-            Op::Put { key, uid, json, expect } if holds(expect) => {
+            Op::Put {
+                key,
+                uid,
+                json,
+                expect,
+            } if holds(expect) => {
                 self.revision += 1;
                 let object = (self.revision, uid.clone(), json.clone());
                 self.objects.insert(key.clone(), object);
@@ -64,8 +69,9 @@ fn key() -> impl Strategy<Value = ObjectKey> {
         Just(Resource::named("things.example.com")),
     ];
     let name = |n: u8| ["a", "b", "c", "d"][usize::from(n % 4)];
-    (resource, 0..3u8, 0..4u8)
-        .prop_map(move |(r, namespace, n)| ObjectKey::new(r, ["", "a", "b"][usize::from(namespace)], name(n)))
+    (resource, 0..3u8, 0..4u8).prop_map(move |(r, namespace, n)| {
+        ObjectKey::new(r, ["", "a", "b"][usize::from(namespace)], name(n))
+    })
 }
 
 fn expect() -> impl Strategy<Value = Expect> {
@@ -172,13 +178,21 @@ proptest! {
 
 fn put(name: &str, expect: Expect) -> Op {
     let key = ObjectKey::new(Resource::PODS, "default", name);
-    Op::Put { key, uid: "u".into(), json: Bytes::from_static(b"{}"), expect }
+    Op::Put {
+        key,
+        uid: "u".into(),
+        json: Bytes::from_static(b"{}"),
+        expect,
+    }
 }
 
 #[test]
 fn a_command_of_an_earlier_leader_is_refused() {
     let mut store = Store::new();
-    let command = Command { term: 2, ops: vec![put("web", Expect::Any)] };
+    let command = Command {
+        term: 2,
+        ops: vec![put("web", Expect::Any)],
+    };
     let at = Position { index: 1, term: 3 };
     assert_eq!(store.apply(at, &command), Applied::StaleTerm { current: 3 });
     assert!(store.view().is_empty());
@@ -204,7 +218,10 @@ fn preconditions_see_the_operations_before_them() {
 fn a_removal_has_a_revision_of_its_own_and_tells_what_was_there() {
     let mut store = Store::new();
     let key = ObjectKey::new(Resource::PODS, "default", "web");
-    let delete = Op::Delete { key: key.clone(), expect: Expect::Any };
+    let delete = Op::Delete {
+        key: key.clone(),
+        expect: Expect::Any,
+    };
     let at = Position { index: 1, term: 1 };
     let ops = vec![put("web", Expect::Any), delete.clone()];
     let Applied::Committed(changes) = store.apply(at, &Command { term: 0, ops }) else {
@@ -212,6 +229,19 @@ fn a_removal_has_a_revision_of_its_own_and_tells_what_was_there() {
     };
     assert!(changes[1].removed);
     assert_eq!((changes[1].revision(), &*changes[1].object.uid), (2, "u"));
-    let again = store.apply(at, &Command { term: 0, ops: vec![delete] });
-    assert_eq!(again, Applied::Refused { op: 0, key, found: None });
+    let again = store.apply(
+        at,
+        &Command {
+            term: 0,
+            ops: vec![delete],
+        },
+    );
+    assert_eq!(
+        again,
+        Applied::Refused {
+            op: 0,
+            key,
+            found: None
+        }
+    );
 }

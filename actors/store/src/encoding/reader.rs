@@ -81,8 +81,16 @@ pub enum Problem {
 
 /// Reads a whole snapshot. Nothing of a damaged one is handed out.
 pub fn read_snapshot(input: impl Read) -> Result<Restored, SnapshotError> {
-    let mut reader = Reader { input, offset: 0, at: 0, sequence: 0 };
-    reader.read().map_err(|problem| SnapshotError { offset: reader.at, problem })
+    let mut reader = Reader {
+        input,
+        offset: 0,
+        at: 0,
+        sequence: 0,
+    };
+    reader.read().map_err(|problem| SnapshotError {
+        offset: reader.at,
+        problem,
+    })
 }
 
 struct Reader<R> {
@@ -97,10 +105,17 @@ struct Reader<R> {
 impl<R: Read> Reader<R> {
     fn read(&mut self) -> Result<Restored, Problem> {
         let header = self.header()?;
-        let mut footer = Footer { frames: 1, objects: 0, json_bytes: 0 };
+        let mut footer = Footer {
+            frames: 1,
+            objects: 0,
+            json_bytes: 0,
+        };
         let mut state = Snapshot::empty();
         state.revision = header.revision;
-        state.position = Position { index: header.index, term: header.term };
+        state.position = Position {
+            index: header.index,
+            term: header.term,
+        };
         let mut last: Option<ObjectKey> = None;
         loop {
             let (kind, payload) = self.frame()?;
@@ -125,7 +140,10 @@ impl<R: Read> Reader<R> {
         }
         self.at = self.offset;
         match self.take("", 1)?.len() {
-            0 => Ok(Restored { snapshot: state, extra: header.extra.to_vec() }),
+            0 => Ok(Restored {
+                snapshot: state,
+                extra: header.extra.to_vec(),
+            }),
             _ => Err(Problem::Trailing),
         }
     }
@@ -162,7 +180,11 @@ impl<R: Read> Reader<R> {
         let found = frame::checksum(number, length.to_le_bytes(), self.sequence, &payload);
         if found != recorded {
             let sequence = self.sequence;
-            return Err(Problem::Checksum { sequence, found, recorded });
+            return Err(Problem::Checksum {
+                sequence,
+                found,
+                recorded,
+            });
         }
         Ok((kind, payload))
     }
@@ -173,7 +195,13 @@ impl<R: Read> Reader<R> {
         record: Record,
         last: Option<&ObjectKey>,
     ) -> Result<ObjectKey, Problem> {
-        let Record { mut key, uid, revision, json, found_by } = record;
+        let Record {
+            mut key,
+            uid,
+            revision,
+            json,
+            found_by,
+        } = record;
         if last.is_some_and(|last| *last >= key) {
             return Err(self.wrong("its objects are out of order"));
         }
@@ -201,7 +229,10 @@ impl<R: Read> Reader<R> {
     }
 
     fn wrong(&self, what: &'static str) -> Problem {
-        Problem::Frame { sequence: self.sequence, what }
+        Problem::Frame {
+            sequence: self.sequence,
+            what,
+        }
     }
 
     fn number(&mut self, what: &'static str) -> Result<u32, Problem> {

@@ -25,8 +25,17 @@ fn filled(count: u32, size: usize) -> Store {
             json: json.into(),
             expect: Expect::Absent,
         };
-        let at = Position { index: u64::from(n) + 1, term: 7 };
-        store.apply(at, &Command { term: 0, ops: vec![op] });
+        let at = Position {
+            index: u64::from(n) + 1,
+            term: 7,
+        };
+        store.apply(
+            at,
+            &Command {
+                term: 0,
+                ops: vec![op],
+            },
+        );
     }
     store
 }
@@ -51,7 +60,11 @@ fn every_damaged_byte_is_found() {
             let mut damaged = whole.clone();
             damaged[at] ^= flip;
             let error = read_snapshot(&damaged[..]).expect_err("damaged");
-            assert!(error.offset <= at as u64, "byte {at}: said to be at {}", error.offset);
+            assert!(
+                error.offset <= at as u64,
+                "byte {at}: said to be at {}",
+                error.offset
+            );
         }
     }
 }
@@ -61,7 +74,10 @@ fn every_truncation_is_found() {
     let whole = encoded(&filled(3, 10).snapshot());
     for length in 0..whole.len() {
         let error = read_snapshot(&whole[..length]).expect_err("truncated");
-        assert!(matches!(error.problem, Problem::Truncated(_)), "at {length}: {error}");
+        assert!(
+            matches!(error.problem, Problem::Truncated(_)),
+            "at {length}: {error}"
+        );
     }
     let mut longer = whole.clone();
     longer.push(0);
@@ -103,7 +119,10 @@ fn another_version_is_refused_by_its_number() {
     let mut other = encoded(&Snapshot::empty());
     other[MAGIC.len()] = 9;
     let error = read_snapshot(&other[..]).expect_err("another version");
-    assert_eq!(error.to_string(), "at byte 8: format version 9 is not supported, only 1");
+    assert_eq!(
+        error.to_string(),
+        "at byte 8: format version 9 is not supported, only 1"
+    );
 }
 
 #[test]
@@ -113,7 +132,10 @@ fn a_snapshot_is_written_as_it_was_when_it_was_taken() {
     let mut pieces = before.encode(b"");
     let mut bytes = pieces.next().expect("a header").expect("encodes");
     let key = ObjectKey::new(Resource::CONFIG_MAPS, "default", "c5");
-    let ops = vec![Op::Delete { key, expect: Expect::Present }];
+    let ops = vec![Op::Delete {
+        key,
+        expect: Expect::Present,
+    }];
     store.apply(Position { index: 11, term: 7 }, &Command { term: 0, ops });
     for piece in pieces {
         bytes.extend(piece.expect("encodes"));

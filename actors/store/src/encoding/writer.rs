@@ -30,7 +30,11 @@ impl Snapshot {
             snapshot: self.clone(),
             extra: Bytes::copy_from_slice(extra),
             stage: Stage::Header,
-            footer: Footer { frames: 0, objects: 0, json_bytes: 0 },
+            footer: Footer {
+                frames: 0,
+                objects: 0,
+                json_bytes: 0,
+            },
         }
     }
 }
@@ -94,7 +98,9 @@ impl Encoder {
         let mut out = Vec::with_capacity(payload.len() + frame::HEAD_BYTES);
         self.frame(&mut out, Kind::Objects, &payload);
         self.stage = match records.pop() {
-            Some(last) if more => Stage::Objects { after: Some(last.key) },
+            Some(last) if more => Stage::Objects {
+                after: Some(last.key),
+            },
             _ => Stage::Footer,
         };
         Ok(out)
@@ -114,6 +120,8 @@ fn record(held: &Held) -> Record {
         uid: object.uid.clone(),
         revision: object.revision,
         json: object.json.clone(),
-        found_by: entries.map(|(i, v)| (index_number(*i), v.clone())).collect(),
+        found_by: entries
+            .map(|(i, v)| (index_number(*i), v.clone()))
+            .collect(),
     }
 }

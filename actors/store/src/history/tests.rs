@@ -4,7 +4,12 @@ use kabuki_model::ObjectKey;
 
 fn stored(revision: u64, json: &'static str) -> Arc<Stored> {
     let key = ObjectKey::new(Resource::PODS, "default", "web");
-    Arc::new(Stored::new(key, "u".into(), revision, Bytes::from_static(json.as_bytes())))
+    Arc::new(Stored::new(
+        key,
+        "u".into(),
+        revision,
+        Bytes::from_static(json.as_bytes()),
+    ))
 }
 
 fn change(revision: u64, before: Option<&'static str>, after: &'static str) -> Change {
@@ -16,34 +21,64 @@ fn change(revision: u64, before: Option<&'static str>, after: &'static str) -> C
 }
 
 fn revisions(history: &History, after: u64) -> Result<Vec<u64>, Expired> {
-    Ok(history.since(&Resource::PODS, after)?.map(Change::revision).collect())
+    Ok(history
+        .since(&Resource::PODS, after)?
+        .map(Change::revision)
+        .collect())
 }
 
 #[test]
 fn a_watch_resumes_after_any_revision_that_is_still_held() {
-    let mut history = History::new(HistoryLimits { changes: 3, bytes: 1000 }, 10);
+    let mut history = History::new(
+        HistoryLimits {
+            changes: 3,
+            bytes: 1000,
+        },
+        10,
+    );
     for revision in 11..=15 {
         assert!(history.push(&change(revision, None, "{}")));
     }
     assert_eq!(revisions(&history, 12), Ok(vec![13, 14, 15]));
     assert_eq!(revisions(&history, 14), Ok(vec![15]));
     assert_eq!(revisions(&history, 15), Ok(vec![]));
-    assert_eq!(revisions(&history, 11), Err(Expired { asked: 11, oldest: 12 }));
+    assert_eq!(
+        revisions(&history, 11),
+        Err(Expired {
+            asked: 11,
+            oldest: 12
+        })
+    );
 }
 
 #[test]
 fn a_quiet_resource_does_not_expire_while_another_is_busy() {
-    let mut history = History::new(HistoryLimits { changes: 2, bytes: 1000 }, 10);
+    let mut history = History::new(
+        HistoryLimits {
+            changes: 2,
+            bytes: 1000,
+        },
+        10,
+    );
     for revision in 11..=30 {
         history.push(&change(revision, None, "{}"));
     }
-    assert_eq!(history.since(&Resource::SECRETS, 10).expect("held").count(), 0);
+    assert_eq!(
+        history.since(&Resource::SECRETS, 10).expect("held").count(),
+        0
+    );
     assert!(history.since(&Resource::SECRETS, 9).is_err());
 }
 
 #[test]
 fn the_bound_in_bytes_holds_but_the_newest_change_stays() {
-    let mut history = History::new(HistoryLimits { changes: 100, bytes: 5 }, 0);
+    let mut history = History::new(
+        HistoryLimits {
+            changes: 100,
+            bytes: 5,
+        },
+        0,
+    );
     history.push(&change(1, None, "{}"));
     history.push(&change(2, None, "{}"));
     assert_eq!(revisions(&history, 0), Ok(vec![1, 2]));
@@ -68,8 +103,14 @@ fn selections_see_objects_come_and_go() {
     let (yes, no) = ("{\"a\":1}", "{}");
     let see = |c: &Change| event_of(c, &matches);
     assert!(matches!(see(&change(2, None, yes)), Some(WatchEvent::Added(o)) if o.revision == 2));
-    assert!(matches!(see(&change(2, Some(no), yes)), Some(WatchEvent::Added(_))));
-    assert!(matches!(see(&change(2, Some(yes), yes)), Some(WatchEvent::Modified(_))));
+    assert!(matches!(
+        see(&change(2, Some(no), yes)),
+        Some(WatchEvent::Added(_))
+    ));
+    assert!(matches!(
+        see(&change(2, Some(yes), yes)),
+        Some(WatchEvent::Modified(_))
+    ));
     assert_eq!(see(&change(2, Some(no), no)), None);
     let Some(WatchEvent::Deleted(left)) = see(&change(2, Some(yes), no)) else {
         panic!("it left the selection");

@@ -44,20 +44,36 @@ impl Confined {
     /// A container's first process, confined by libcontainer. `report_to` is a pipe that is
     /// closed on execution; `not_ours` is to be closed before the start.
     pub fn first(report_to: RawFd, not_ours: Vec<RawFd>) -> Self {
-        Self { report_to: Some(report_to), not_ours, confinement: None, size: None }
+        Self {
+            report_to: Some(report_to),
+            not_ours,
+            confinement: None,
+            size: None,
+        }
     }
 
     /// A further process, confined here.
     pub fn further(confinement: Confinement, size: Option<(u16, u16)>) -> Self {
-        Self { report_to: None, not_ours: Vec::new(), confinement: Some(confinement), size }
+        Self {
+            report_to: None,
+            not_ours: Vec::new(),
+            confinement: Some(confinement),
+            size,
+        }
     }
 
     fn become_program(&self, spec: &Spec) -> Result<(), String> {
-        let arguments = spec.process().as_ref().and_then(|process| process.args().as_ref());
+        let arguments = spec
+            .process()
+            .as_ref()
+            .and_then(|process| process.args().as_ref());
         let arguments = arguments.ok_or("the command is empty")?;
-        let c_strings = arguments.iter().map(|argument| CString::new(argument.as_str()));
-        let c_strings: Vec<_> =
-            c_strings.collect::<Result<_, _>>().map_err(|_| "an argument has a zero byte")?;
+        let c_strings = arguments
+            .iter()
+            .map(|argument| CString::new(argument.as_str()));
+        let c_strings: Vec<_> = c_strings
+            .collect::<Result<_, _>>()
+            .map_err(|_| "an argument has a zero byte")?;
         let program = c_strings.first().ok_or("the command is empty")?;
         if let Some((rows, columns)) = self.size {
             resize_terminal(std::io::stdin(), rows, columns)
@@ -95,7 +111,9 @@ fn reset_signals() -> nix::Result<()> {
 
 impl Executor for Confined {
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
-        let Err(why) = self.become_program(spec) else { return Ok(()) };
+        let Err(why) = self.become_program(spec) else {
+            return Ok(());
+        };
         if let Some(fd) = self.report_to {
             // SAFETY: the pipe's write end, inherited for this and used nowhere else.
             let mut report = unsafe { File::from_raw_fd(fd) };
@@ -111,7 +129,9 @@ impl Executor for Confined {
         let program = process.and_then(|process| process.args().as_ref()?.first());
         let refused = |why: &str| {
             let program = program.map_or("", String::as_str);
-            Err(ExecutorValidationError::ArgValidationError(format!("exec {program:?}: {why}")))
+            Err(ExecutorValidationError::ArgValidationError(format!(
+                "exec {program:?}: {why}"
+            )))
         };
         let Some(program) = program.filter(|program| !program.is_empty()) else {
             return refused("the command is empty");
@@ -119,12 +139,24 @@ impl Executor for Confined {
         let candidates: Vec<String> = if program.contains('/') {
             vec![program.clone()]
         } else {
-            let entries = process.and_then(|process| process.env().as_deref()).unwrap_or_default();
-            let path = entries.iter().rev().find_map(|entry| entry.strip_prefix("PATH="));
-            path.unwrap_or(DEFAULT_PATH).split(':').map(|dir| format!("{dir}/{program}")).collect()
+            let entries = process
+                .and_then(|process| process.env().as_deref())
+                .unwrap_or_default();
+            let path = entries
+                .iter()
+                .rev()
+                .find_map(|entry| entry.strip_prefix("PATH="));
+            path.unwrap_or(DEFAULT_PATH)
+                .split(':')
+                .map(|dir| format!("{dir}/{program}"))
+                .collect()
         };
         let mut why = "executable file not found";
-        for candidate in candidates.iter().map(Path::new).filter(|candidate| candidate.exists()) {
+        for candidate in candidates
+            .iter()
+            .map(Path::new)
+            .filter(|candidate| candidate.exists())
+        {
             if candidate.is_dir() {
                 why = "is a directory";
             } else if access(candidate, AccessFlags::X_OK).is_err() {

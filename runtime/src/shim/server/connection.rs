@@ -56,12 +56,20 @@ impl Connections {
             broken: false,
         };
         let pid = std::process::id() as i32;
-        connection.say(&Say::Hello { version: wire::VERSION, pid }, Vec::new());
+        connection.say(
+            &Say::Hello {
+                version: wire::VERSION,
+                pid,
+            },
+            Vec::new(),
+        );
         self.open.push(connection);
     }
 
     pub fn find(&mut self, token: u64) -> Option<&mut Connection> {
-        self.open.iter_mut().find(|connection| connection.token == token)
+        self.open
+            .iter_mut()
+            .find(|connection| connection.token == token)
     }
 
     pub fn broadcast(&mut self, event: &Event) {
@@ -84,12 +92,20 @@ impl AsRawFd for Connection {
 
 impl Connection {
     pub fn interest(&self) -> i16 {
-        if self.unsent.is_empty() { libc::POLLIN } else { libc::POLLIN | libc::POLLOUT }
+        if self.unsent.is_empty() {
+            libc::POLLIN
+        } else {
+            libc::POLLIN | libc::POLLOUT
+        }
     }
 
     pub fn say(&mut self, say: &impl Serialize, fds: Vec<OwnedFd>) {
         match wire::encode(say) {
-            Ok(bytes) => self.unsent.push_back(Frame { bytes, sent: 0, fds }),
+            Ok(bytes) => self.unsent.push_back(Frame {
+                bytes,
+                sent: 0,
+                fds,
+            }),
             Err(_) => self.broken = true,
         }
         self.flush();
@@ -142,7 +158,9 @@ impl Connection {
 impl Shim {
     /// Does what a connection is ready for, and ends it if it is over.
     pub(super) fn serve(&mut self, token: u64, events: i16) {
-        let Some(connection) = self.connections.find(token) else { return };
+        let Some(connection) = self.connections.find(token) else {
+            return;
+        };
         if events & libc::POLLOUT != 0 {
             connection.flush();
         }
@@ -156,15 +174,25 @@ impl Shim {
                 Err(refusal) => (Err(refusal.0), Vec::new()),
             };
             let count = fds.len() as u8;
-            let say = Say::Reply { id: request.id, fds: count, result: answer };
+            let say = Say::Reply {
+                id: request.id,
+                fds: count,
+                result: answer,
+            };
             if let Some(connection) = self.connections.find(token) {
                 connection.say(&say, fds);
             }
         }
-        let over: Vec<u64> =
-            self.connections.iter().filter(|c| c.broken).map(|c| c.token).collect();
+        let over: Vec<u64> = self
+            .connections
+            .iter()
+            .filter(|c| c.broken)
+            .map(|c| c.token)
+            .collect();
         for token in over {
-            self.connections.open.retain(|connection| connection.token != token);
+            self.connections
+                .open
+                .retain(|connection| connection.token != token);
             self.kill_execs_of(token);
         }
         // Decoding and libcontainer leave freed memory behind that the pod pays for.

@@ -37,10 +37,14 @@ impl Console {
 
     /// Once the container is made, the descriptor has been sent.
     pub fn receive(self) -> Outcome<OwnedFd> {
-        let (stream, _) =
-            self.listener.accept().attempt(|| "receive the container's terminal".to_owned())?;
+        let (stream, _) = self
+            .listener
+            .accept()
+            .attempt(|| "receive the container's terminal".to_owned())?;
         let mut inbox = Inbox::default();
-        inbox.fill(stream.as_raw_fd()).attempt(|| "receive the container's terminal".to_owned())?;
+        inbox
+            .fill(stream.as_raw_fd())
+            .attempt(|| "receive the container's terminal".to_owned())?;
         match inbox.take_fds(1).pop() {
             Some(master) => Ok(master),
             None => refuse("the container sent no terminal"),

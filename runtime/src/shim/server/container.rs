@@ -51,7 +51,9 @@ impl Container {
 
     /// Reads one output for a turn. Returns the number of log bytes lost.
     pub fn pump(&mut self, stream: usize, buffer: &mut [u8], turns: usize) -> u64 {
-        let Some(output) = self.outputs.get_mut(stream) else { return 0 };
+        let Some(output) = self.outputs.get_mut(stream) else {
+            return 0;
+        };
         let pumped = output.pump(self.log.as_mut(), buffer, turns);
         if pumped.ended {
             self.outputs.remove(stream);
@@ -79,7 +81,11 @@ impl Container {
 
 impl Shim {
     pub(super) fn container(&mut self, id: &str) -> Outcome<&mut Container> {
-        match self.containers.iter_mut().find(|container| container.spec.id == id) {
+        match self
+            .containers
+            .iter_mut()
+            .find(|container| container.spec.id == id)
+        {
             Some(container) => Ok(container),
             None => refuse(format!("there is no container {id}")),
         }
@@ -93,7 +99,10 @@ impl Shim {
             ContainerState::Exited { .. } => return refuse(format!("container {id} has exited")),
         };
         let name = container.spec.name.clone();
-        container.inner.start().attempt(|| format!("start container {name}"))?;
+        container
+            .inner
+            .start()
+            .attempt(|| format!("start container {name}"))?;
         let started_at_ns = now_ns();
         container.state = ContainerState::Running { pid, started_at_ns };
         if let Some(report) = container.start_report.take() {
@@ -134,12 +143,20 @@ impl Shim {
     }
 
     pub(super) fn stats(&self) -> Outcome<Answer> {
-        let Some(pod) = &self.pod else { return refuse("the shim has no pod yet") };
-        let live = self.containers.iter().filter(|container| !container.has_exited());
+        let Some(pod) = &self.pod else {
+            return refuse("the shim has no pod yet");
+        };
+        let live = self
+            .containers
+            .iter()
+            .filter(|container| !container.has_exited());
         let containers: Vec<(String, CgroupStats)> = live
             .map(|c| (c.spec.id.clone(), self.cgroups.stats(&c.cgroup_path)))
             .collect();
-        Ok(Answer::Stats { pod: self.cgroups.stats(&pod.cgroup_path), containers })
+        Ok(Answer::Stats {
+            pod: self.cgroups.stats(&pod.cgroup_path),
+            containers,
+        })
     }
 
     pub(super) fn attach(&mut self, spec: &AttachSpec) -> Outcome<(Answer, Vec<OwnedFd>)> {
@@ -151,7 +168,11 @@ impl Shim {
         if spec.stdin {
             let once = container.spec.stdin_once && !container.spec.tty;
             // Who is handed the last write end decides when the container sees the end.
-            let end = if once { container.stdin.take() } else { clone(&container.stdin)? };
+            let end = if once {
+                container.stdin.take()
+            } else {
+                clone(&container.stdin)?
+            };
             match end {
                 Some(end) => fds.push(end),
                 None => return refuse(format!("container {} has no open stdin", spec.container)),
@@ -161,14 +182,25 @@ impl Shim {
             if !wanted || (name == "stderr" && container.spec.tty) {
                 continue;
             }
-            match container.outputs.iter_mut().find(|output| output.name() == name) {
+            match container
+                .outputs
+                .iter_mut()
+                .find(|output| output.name() == name)
+            {
                 Some(output) => fds.push(output.tap()?),
                 // Closed by the program already: a pipe that ends at once.
                 None => fds.push(nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?.0),
             }
         }
         let (pid, tty) = (container.pid, container.spec.tty);
-        Ok((Answer::Streams { exec_id: 0, pid, tty }, fds))
+        Ok((
+            Answer::Streams {
+                exec_id: 0,
+                pid,
+                tty,
+            },
+            fds,
+        ))
     }
 }
 

@@ -36,12 +36,16 @@ impl Shim {
             }
             return refuse(format!("container {} exists already", spec.id));
         }
-        let Some(pod) = &self.pod else { return refuse("the shim has no pod yet") };
+        let Some(pod) = &self.pod else {
+            return refuse("the shim has no pod yet");
+        };
         let cgroup_path = format!("{}/{}", pod.cgroup_path, spec.id);
         let made = self.create_at(&spec, &cgroup_path);
         if made.is_err() {
             // The first error is the one to tell.
-            let _ = self.cgroups.kill(&cgroup_path, std::time::Duration::from_secs(1));
+            let _ = self
+                .cgroups
+                .kill(&cgroup_path, std::time::Duration::from_secs(1));
             let _ = self.cgroups.remove(&cgroup_path);
             let _ = self.remove_bundle(&spec.id);
         }
@@ -51,11 +55,7 @@ impl Shim {
         Ok((pid, warnings))
     }
 
-    fn create_at(
-        &self,
-        spec: &ContainerSpec,
-        cgroup_path: &str,
-    ) -> Outcome<(Container, Warnings)> {
+    fn create_at(&self, spec: &ContainerSpec, cgroup_path: &str) -> Outcome<(Container, Warnings)> {
         let bundle = self.dir.join("bundles").join(&spec.id);
         let state = self.dir.join("state");
         let not_theirs = open_descriptors()?;
@@ -68,14 +68,21 @@ impl Shim {
             .with_executor(Confined::first(reporter.as_raw_fd(), not_theirs))
             .with_root_path(&state)?;
         let mut streams = Streams::default();
-        let console = if spec.tty { Some(Console::listen(&bundle)?) } else { None };
+        let console = if spec.tty {
+            Some(Console::listen(&bundle)?)
+        } else {
+            None
+        };
         if let Some(console) = &console {
             builder = builder.with_console_socket(Some(console.path()));
         } else {
             streams = pipes(spec)?;
         }
         if let Some([stdin, stdout, stderr]) = streams.theirs.take() {
-            builder = builder.with_stdin(stdin).with_stdout(stdout).with_stderr(stderr);
+            builder = builder
+                .with_stdin(stdin)
+                .with_stdout(stdout)
+                .with_stderr(stderr);
         }
         let builder = builder.as_init(&bundle).with_systemd(false);
         let inner = with_oom_score(spec.oom_score_adj, &mut warnings, || builder.build())
@@ -83,11 +90,16 @@ impl Shim {
         drop(reporter);
         if let Some(console) = console {
             let master = console.receive()?;
-            streams.outputs.push(Output::new(master.try_clone()?, "stdout")?);
+            streams
+                .outputs
+                .push(Output::new(master.try_clone()?, "stdout")?);
             streams.stdin = Some(master);
         }
         let Some(pid) = inner.pid().map(|pid| pid.as_raw()) else {
-            return refuse(format!("container {} was made without a process", spec.name));
+            return refuse(format!(
+                "container {} was made without a process",
+                spec.name
+            ));
         };
         let pidfd = open_pidfd(pid)?;
         warnings.extend(self.cgroups.apply(cgroup_path, &spec.resources)?);
@@ -113,7 +125,9 @@ impl Shim {
         cgroup_path: &str,
         bundle: &Path,
     ) -> Outcome<Warnings> {
-        let Some(pod) = &self.pod else { return refuse("the shim has no pod yet") };
+        let Some(pod) = &self.pod else {
+            return refuse("the shim has no pod yet");
+        };
         fs::create_dir_all(bundle)?;
         let rootfs = self.rootfs(spec, bundle)?;
         let around = Surroundings {
@@ -151,8 +165,9 @@ impl Shim {
 /// Everything open beyond the standard streams.
 fn open_descriptors() -> Outcome<Vec<RawFd>> {
     let entries = fs::read_dir("/proc/self/fd")?.flatten();
-    let numbers: Vec<RawFd> =
-        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let numbers: Vec<RawFd> = entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
     // The listing's own descriptor is closed by now, and its number free for another one.
     // SAFETY: asking for a number's flags changes nothing, whether it is open or not.
     let open = |fd: &RawFd| *fd > 2 && unsafe { libc::fcntl(*fd, libc::F_GETFD) } >= 0;
@@ -163,7 +178,10 @@ fn open_descriptors() -> Outcome<Vec<RawFd>> {
 fn mounts_below(dir: &Path) -> Outcome<Vec<String>> {
     let table = fs::read_to_string("/proc/self/mountinfo")?;
     let points = table.lines().filter_map(|line| line.split(' ').nth(4));
-    Ok(points.filter(|point| Path::new(point).starts_with(dir)).map(str::to_owned).collect())
+    Ok(points
+        .filter(|point| Path::new(point).starts_with(dir))
+        .map(str::to_owned)
+        .collect())
 }
 
 fn pipes(spec: &ContainerSpec) -> Outcome<Streams> {
@@ -181,8 +199,15 @@ fn pipes(spec: &ContainerSpec) -> Outcome<Streams> {
         (OwnedFd::from(File::open("/dev/null")?), None)
     };
     let ((stdout, their_stdout), (stderr, their_stderr)) = (pipe()?, pipe()?);
-    let outputs = vec![Output::new(stdout, "stdout")?, Output::new(stderr, "stderr")?];
-    Ok(Streams { theirs: Some([their_stdin, their_stdout, their_stderr]), stdin, outputs })
+    let outputs = vec![
+        Output::new(stdout, "stdout")?,
+        Output::new(stderr, "stderr")?,
+    ];
+    Ok(Streams {
+        theirs: Some([their_stdin, their_stdout, their_stderr]),
+        stdin,
+        outputs,
+    })
 }
 
 pub(super) fn open_pidfd(pid: i32) -> Outcome<OwnedFd> {
@@ -197,11 +222,18 @@ pub(super) fn open_pidfd(pid: i32) -> Outcome<OwnedFd> {
 
 /// Children inherit the score at their birth. Lowering it takes a capability that not every
 /// host leaves to its services: the score stays as low as it can be there.
-pub(super) fn with_oom_score<T>(score: i32, warnings: &mut Warnings, make: impl FnOnce() -> T) -> T {
+pub(super) fn with_oom_score<T>(
+    score: i32,
+    warnings: &mut Warnings,
+    make: impl FnOnce() -> T,
+) -> T {
     const FILE: &str = "/proc/self/oom_score_adj";
     let own = fs::read_to_string(FILE).unwrap_or_default();
     if fs::write(FILE, score.to_string()).is_err() {
-        warnings.push(format!("the host does not permit oomScoreAdj {score}: it stays {}", own.trim()));
+        warnings.push(format!(
+            "the host does not permit oomScoreAdj {score}: it stays {}",
+            own.trim()
+        ));
     }
     let made = make();
     // Creation makes the process undumpable, which would hide its namespaces and this file.

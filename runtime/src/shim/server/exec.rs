@@ -33,7 +33,10 @@ impl Shim {
     pub(super) fn exec(&mut self, token: u64, spec: &ExecSpec) -> Outcome<(Answer, Vec<OwnedFd>)> {
         let id = self.next_exec;
         self.next_exec += 1;
-        let (state, bundle) = (self.dir.join("state"), self.dir.join("bundles").join(&spec.container));
+        let (state, bundle) = (
+            self.dir.join("state"),
+            self.dir.join("bundles").join(&spec.container),
+        );
         let container = self.container(&spec.container)?;
         if !matches!(container.state, ContainerState::Running { .. }) {
             return refuse(format!("container {} is not running", spec.container));
@@ -47,25 +50,52 @@ impl Shim {
         let file = bundle.join(format!("exec-{id}.json"));
         serde_json::to_writer(File::create(&file)?, &process(host, spec)?)?;
         let mut builder = ContainerBuilder::new(spec.container.clone(), SyscallType::Linux)
-            .with_executor(Confined::further(confinement, spec.size.filter(|_| spec.tty)))
+            .with_executor(Confined::further(
+                confinement,
+                spec.size.filter(|_| spec.tty),
+            ))
             .with_root_path(&state)?;
-        let console = if spec.tty { Some(Console::listen(&bundle)?) } else { None };
+        let console = if spec.tty {
+            Some(Console::listen(&bundle)?)
+        } else {
+            None
+        };
         let mut ours = Vec::new();
         if let Some(console) = &console {
             builder = builder.with_console_socket(Some(console.path()));
         } else {
             let [stdin, stdout, stderr] = streams(host, spec, &mut ours)?;
-            builder = builder.with_stdin(stdin).with_stdout(stdout).with_stderr(stderr);
+            builder = builder
+                .with_stdin(stdin)
+                .with_stdout(stdout)
+                .with_stderr(stderr);
         }
-        let tenant = builder.as_tenant().with_detach(true).with_process(Some(&file));
+        let tenant = builder
+            .as_tenant()
+            .with_detach(true)
+            .with_process(Some(&file));
         let built = with_oom_score(host.oom_score_adj, &mut Vec::new(), || tenant.build());
         let _ = fs::remove_file(&file);
-        let pid = built.attempt(|| format!("exec in container {}", spec.container))?.as_raw();
+        let pid = built
+            .attempt(|| format!("exec in container {}", spec.container))?
+            .as_raw();
         if let Some(console) = console {
             ours.push(console.receive()?);
         }
-        self.execs.push(Exec { id, pid, pidfd: open_pidfd(pid)?, token });
-        Ok((Answer::Streams { exec_id: id, pid, tty: spec.tty }, ours))
+        self.execs.push(Exec {
+            id,
+            pid,
+            pidfd: open_pidfd(pid)?,
+            token,
+        });
+        Ok((
+            Answer::Streams {
+                exec_id: id,
+                pid,
+                tty: spec.tty,
+            },
+            ours,
+        ))
     }
 
     /// A client that is gone reads no output and hears of no exit.
@@ -114,7 +144,11 @@ fn streams(
     };
     let mut stream = |wanted: bool, input: bool| -> Outcome<OwnedFd> {
         if !wanted {
-            return Ok(File::options().read(input).write(!input).open("/dev/null")?.into());
+            return Ok(File::options()
+                .read(input)
+                .write(!input)
+                .open("/dev/null")?
+                .into());
         }
         let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
         fchown(&read, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
@@ -122,5 +156,9 @@ fn streams(
         ours.push(our);
         Ok(their)
     };
-    Ok([stream(spec.stdin, true)?, stream(spec.stdout, false)?, stream(spec.stderr, false)?])
+    Ok([
+        stream(spec.stdin, true)?,
+        stream(spec.stdout, false)?,
+        stream(spec.stderr, false)?,
+    ])
 }

@@ -35,7 +35,12 @@ impl LogFile {
         }
         let file = append(&path)?;
         let size = file.metadata()?.len();
-        Ok(Self { spec, path, file: Some(file), size })
+        Ok(Self {
+            spec,
+            path,
+            file: Some(file),
+            size,
+        })
     }
 
     /// Writes formatted lines. Returns the number of bytes that could not be written.
@@ -43,7 +48,9 @@ impl LogFile {
         if self.file.is_none() {
             self.file = append(&self.path).ok();
         }
-        let Some(file) = &mut self.file else { return lines.len() as u64 };
+        let Some(file) = &mut self.file else {
+            return lines.len() as u64;
+        };
         if file.write_all(lines).is_err() {
             return lines.len() as u64;
         }
@@ -75,14 +82,20 @@ impl LogFile {
     }
 
     fn remove_oldest(&self) {
-        let (Some(dir), Some(name)) = (self.path.parent(), self.path.file_name()) else { return };
-        let prefix = format!("{}.", name.to_string_lossy());
-        let Ok(entries) = fs::read_dir(dir) else { return };
-        let rotated = |entry: &fs::DirEntry| {
-            entry.file_name().to_string_lossy().starts_with(&prefix)
+        let (Some(dir), Some(name)) = (self.path.parent(), self.path.file_name()) else {
+            return;
         };
-        let mut old: Vec<_> =
-            entries.flatten().filter(rotated).map(|entry| entry.path()).collect();
+        let prefix = format!("{}.", name.to_string_lossy());
+        let Ok(entries) = fs::read_dir(dir) else {
+            return;
+        };
+        let rotated =
+            |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(&prefix);
+        let mut old: Vec<_> = entries
+            .flatten()
+            .filter(rotated)
+            .map(|entry| entry.path())
+            .collect();
         old.sort_by_key(|path| fs::metadata(path).and_then(|found| found.modified()).ok());
         let keep = (self.spec.max_files as usize).saturating_sub(1);
         for path in old.iter().take(old.len().saturating_sub(keep)) {
@@ -92,7 +105,11 @@ impl LogFile {
 }
 
 fn append(path: &Path) -> io::Result<File> {
-    File::options().create(true).append(true).mode(0o640).open(path)
+    File::options()
+        .create(true)
+        .append(true)
+        .mode(0o640)
+        .open(path)
 }
 
 impl Unfinished {
@@ -108,7 +125,11 @@ impl Unfinished {
             entry(&mut lines, &time, stream, 'F', &std::mem::take(&mut self.0));
         }
         self.cut(&time, stream, output, &mut lines);
-        if lines.is_empty() { 0 } else { log.write(&lines) }
+        if lines.is_empty() {
+            0
+        } else {
+            log.write(&lines)
+        }
     }
 
     /// Adds to the unfinished line, and logs the full parts of an overlong one.
@@ -127,7 +148,13 @@ impl Unfinished {
             return 0;
         }
         let mut lines = Vec::new();
-        entry(&mut lines, &rfc3339(now_ns()), stream, 'P', &std::mem::take(&mut self.0));
+        entry(
+            &mut lines,
+            &rfc3339(now_ns()),
+            stream,
+            'P',
+            &std::mem::take(&mut self.0),
+        );
         log.write(&lines)
     }
 }
@@ -148,10 +175,21 @@ fn civil(seconds: u64) -> [u64; 6] {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
     let year = era * 400 + year_of_era + u64::from(month <= 2);
     let of_day = seconds % 86_400;
-    [year, month, day, of_day / 3_600, of_day / 60 % 60, of_day % 60]
+    [
+        year,
+        month,
+        day,
+        of_day / 3_600,
+        of_day / 60 % 60,
+        of_day % 60,
+    ]
 }
 
 fn rfc3339(at_ns: u64) -> String {
@@ -171,12 +209,19 @@ mod tests {
 
     fn log(dir: &Path, max_size: u64, max_files: u32) -> LogFile {
         let path = dir.join("0.log").display().to_string();
-        LogFile::open(LogSpec { path, max_size, max_files }).unwrap()
+        LogFile::open(LogSpec {
+            path,
+            max_size,
+            max_files,
+        })
+        .unwrap()
     }
 
     fn entries(dir: &Path) -> Vec<(String, Vec<u8>)> {
         let bytes = fs::read(dir.join("0.log")).unwrap();
-        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let lines = bytes
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty());
         let parse = |line: &[u8]| {
             let mut parts = line.splitn(4, |byte| *byte == b' ').skip(1);
             let mut text = || String::from_utf8(parts.next().unwrap().to_vec()).unwrap();
@@ -189,8 +234,14 @@ mod tests {
     #[test]
     fn times_are_written_as_rfc3339_with_nanoseconds() {
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000000000Z");
-        assert_eq!(rfc3339(951_827_696_000_000_007), "2000-02-29T12:34:56.000000007Z");
-        assert_eq!(rfc3339(4_107_542_399_999_999_999), "2100-02-28T23:59:59.999999999Z");
+        assert_eq!(
+            rfc3339(951_827_696_000_000_007),
+            "2000-02-29T12:34:56.000000007Z"
+        );
+        assert_eq!(
+            rfc3339(4_107_542_399_999_999_999),
+            "2100-02-28T23:59:59.999999999Z"
+        );
     }
 
     #[test]
@@ -215,10 +266,15 @@ mod tests {
         let (mut log, mut stream) = (log(dir.path(), 0, 1), Unfinished::default());
         stream.feed("stderr", &vec![b'x'; LINE_LIMIT * 2 + 5], &mut log);
         stream.feed("stderr", b"\n", &mut log);
-        let sizes: Vec<_> =
-            entries(dir.path()).into_iter().map(|(head, line)| (head, line.len())).collect();
+        let sizes: Vec<_> = entries(dir.path())
+            .into_iter()
+            .map(|(head, line)| (head, line.len()))
+            .collect();
         let partial = ("stderr P".to_owned(), LINE_LIMIT);
-        assert_eq!(sizes, [partial.clone(), partial, ("stderr F".to_owned(), 5)]);
+        assert_eq!(
+            sizes,
+            [partial.clone(), partial, ("stderr F".to_owned(), 5)]
+        );
     }
 
     #[test]

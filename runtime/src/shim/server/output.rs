@@ -1,8 +1,8 @@
 //! One output stream of a container: into its log, and to whoever is attached.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::pipe2;
@@ -36,7 +36,12 @@ impl Output {
     pub fn new(source: OwnedFd, name: &'static str) -> io::Result<Self> {
         set_nonblocking(&source)?;
         let source = File::from(source);
-        Ok(Self { source, name, unfinished: Unfinished::default(), taps: Vec::new() })
+        Ok(Self {
+            source,
+            name,
+            unfinished: Unfinished::default(),
+            taps: Vec::new(),
+        })
     }
 
     pub fn name(&self) -> &'static str {
@@ -55,7 +60,10 @@ impl Output {
 
     /// Reads what is there, at most `turns` times.
     pub fn pump(&mut self, log: Option<&mut LogFile>, buffer: &mut [u8], turns: usize) -> Pumped {
-        let mut pumped = Pumped { lost: 0, ended: false };
+        let mut pumped = Pumped {
+            lost: 0,
+            ended: false,
+        };
         let mut log = log;
         for _ in 0..turns {
             let count = match self.source.read(buffer) {
@@ -93,10 +101,14 @@ impl Output {
 
 /// False once the reader is gone. A reader that is merely slow misses this piece of output.
 fn copy(tap: &mut File, output: &[u8]) -> bool {
-    match tap.write(output) {
+    // What does not fit is dropped as well.
+    match nix::unistd::write(tap.as_fd(), output).map_err(io::Error::from) {
         Ok(_) => true,
         Err(error) => {
-            matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+            matches!(
+                error.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+            )
         }
     }
 }

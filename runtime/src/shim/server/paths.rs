@@ -45,12 +45,24 @@ impl Shim {
     /// Resolves sub-paths, and secludes sources where a container mixes both propagations.
     pub(super) fn binds(&self, spec: &ContainerSpec, bundle: &Path) -> Outcome<Binds> {
         let follows = |kind: &MountKind| {
-            matches!(kind, MountKind::Bind { propagation: Propagation::HostToContainer, .. })
+            matches!(
+                kind,
+                MountKind::Bind {
+                    propagation: Propagation::HostToContainer,
+                    ..
+                }
+            )
         };
         let follows_host = spec.mounts.iter().any(|mount| follows(&mount.kind));
-        let mut binds = Binds { sources: Vec::new(), follows_host };
+        let mut binds = Binds {
+            sources: Vec::new(),
+            follows_host,
+        };
         for (number, wanted) in spec.mounts.iter().enumerate() {
-            let MountKind::Bind { source, sub_path, .. } = &wanted.kind else {
+            let MountKind::Bind {
+                source, sub_path, ..
+            } = &wanted.kind
+            else {
                 binds.sources.push(None);
                 continue;
             };
@@ -60,7 +72,10 @@ impl Shim {
                 continue;
             }
             let found = resolve(source, sub_path.as_deref(), !wanted.readonly).attempt(|| {
-                format!("resolve {:?} in {source:?}", sub_path.as_deref().unwrap_or("."))
+                format!(
+                    "resolve {:?} in {source:?}",
+                    sub_path.as_deref().unwrap_or(".")
+                )
             })?;
             let stage = stage(&found, &bundle.join("binds"), number, secluded)
                 .attempt(|| format!("stage the mount on {:?}", wanted.destination))?;
@@ -75,7 +90,10 @@ fn overlay(lower: &[String], upper: &str, work: &str, target: &Path) -> Outcome<
         return refuse("the image has no layers");
     }
     let plain = |path: &String| !path.contains([':', ',', '\\']);
-    let named = format!("lowerdir={},upperdir={upper},workdir={work}", lower.join(":"));
+    let named = format!(
+        "lowerdir={},upperdir={upper},workdir={work}",
+        lower.join(":")
+    );
     let all_plain = lower.iter().all(plain) && plain(&upper.to_owned()) && plain(&work.to_owned());
     if all_plain && named.len() <= OVERLAY_OPTIONS_LIMIT {
         return mount_overlay(&named, target);
@@ -95,19 +113,33 @@ fn overlay(lower: &[String], upper: &str, work: &str, target: &Path) -> Outcome<
 }
 
 fn mount_overlay(options: &str, target: &Path) -> Outcome<()> {
-    mount(Some("overlay"), target, Some("overlay"), MsFlags::empty(), Some(options))?;
+    mount(
+        Some("overlay"),
+        target,
+        Some("overlay"),
+        MsFlags::empty(),
+        Some(options),
+    )?;
     Ok(())
 }
 
 fn directory(path: &Path) -> io::Result<OwnedFd> {
     let flags = libc::O_PATH | libc::O_DIRECTORY;
-    Ok(File::options().read(true).custom_flags(flags).open(path)?.into())
+    Ok(File::options()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?
+        .into())
 }
 
 /// A volume, or what a sub-path of it leads to; a directory missing there is made.
 fn resolve(source: &str, sub_path: Option<&str>, create: bool) -> io::Result<OwnedFd> {
     let Some(sub_path) = sub_path.filter(|path| !path.is_empty()) else {
-        return Ok(File::options().read(true).custom_flags(libc::O_PATH).open(source)?.into());
+        return Ok(File::options()
+            .read(true)
+            .custom_flags(libc::O_PATH)
+            .open(source)?
+            .into());
     };
     let volume = directory(Path::new(source))?;
     let path = Path::new(sub_path);
@@ -129,7 +161,10 @@ fn make_dirs(root: &OwnedFd, path: &Path, how: u64, mode: u32) -> io::Result<()>
             Component::Normal(name) => name,
             Component::RootDir | Component::CurDir => continue,
             Component::ParentDir | Component::Prefix(_) => {
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, "path leads upwards"));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "path leads upwards",
+                ));
             }
         };
         so_far.push(name);
@@ -157,7 +192,13 @@ fn open_at(dir: &OwnedFd, path: &Path, flags: i32, resolve: u64) -> io::Result<O
     let size = std::mem::size_of::<libc::open_how>();
     // SAFETY: descriptor, path and description are valid and outlive the call.
     let fd = unsafe {
-        libc::syscall(libc::SYS_openat2, dir.as_raw_fd(), path.as_ptr(), &raw const how, size)
+        libc::syscall(
+            libc::SYS_openat2,
+            dir.as_raw_fd(),
+            path.as_ptr(),
+            &raw const how,
+            size,
+        )
     };
     if fd < 0 {
         return Err(io::Error::last_os_error());
@@ -177,7 +218,13 @@ fn stage(found: &OwnedFd, dir: &Path, number: usize, secluded: bool) -> Outcome<
         File::create(&target)?;
     }
     let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
-    mount(Some(source.as_str()), &target, None::<&str>, bind, None::<&str>)?;
+    mount(
+        Some(source.as_str()),
+        &target,
+        None::<&str>,
+        bind,
+        None::<&str>,
+    )?;
     if secluded {
         let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
         mount(None::<&str>, &target, None::<&str>, private, None::<&str>)?;

@@ -61,12 +61,19 @@ impl Shim {
             PidMode::Pod => Some(self.start_infra(&cgroup_path)?),
             PidMode::Container | PidMode::Host => None,
         };
-        self.pod = Some(Pod { spec, cgroup_path, infra_pid, shm });
+        self.pod = Some(Pod {
+            spec,
+            cgroup_path,
+            infra_pid,
+            shm,
+        });
         Ok(warnings)
     }
 
     pub(super) fn update_pod(&mut self, resources: Resources) -> Outcome<Warnings> {
-        let Some(pod) = &mut self.pod else { return refuse("the shim has no pod yet") };
+        let Some(pod) = &mut self.pod else {
+            return refuse("the shim has no pod yet");
+        };
         let warnings = self.cgroups.apply(&pod.cgroup_path, &resources)?;
         pod.spec.resources = resources;
         Ok(warnings)
@@ -77,8 +84,18 @@ impl Shim {
             return Ok("/dev/shm".to_owned());
         }
         let path = self.dir.join("shm").display().to_string();
-        let size = if spec.shm_size == 0 { SHM_SIZE } else { spec.shm_size };
-        mount_tmpfs(&PodMount { path: path.clone(), size, mode: 0o1777, uid: 0, gid: 0 })?;
+        let size = if spec.shm_size == 0 {
+            SHM_SIZE
+        } else {
+            spec.shm_size
+        };
+        mount_tmpfs(&PodMount {
+            path: path.clone(),
+            size,
+            mode: 0o1777,
+            uid: 0,
+            gid: 0,
+        })?;
         Ok(path)
     }
 
@@ -93,7 +110,7 @@ impl Shim {
             0 => infra(),
             pid if pid > 0 => {
                 let path = format!("{cgroup_path}/{INFRA_CGROUP}");
-                self.cgroups.create(&path)?;
+                self.cgroups.create_leaf(&path)?;
                 self.cgroups.add(&path, pid)?;
                 Ok(pid)
             }
@@ -149,8 +166,18 @@ fn loopback_up() -> io::Result<()> {
     }
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
     // SAFETY: a valid socket and a request that outlives the call.
-    let set = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) };
-    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let set = unsafe {
+        libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCSIFFLAGS as _,
+            &raw const request,
+        )
+    };
+    if set == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 pub(super) fn mount_tmpfs(wanted: &PodMount) -> Outcome<()> {
@@ -164,8 +191,14 @@ pub(super) fn mount_tmpfs(wanted: &PodMount) -> Outcome<()> {
         data.push_str(&format!(",size={}", wanted.size));
     }
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("tmpfs"), path, Some("tmpfs"), flags, Some(data.as_str()))
-        .attempt(|| format!("mount a tmpfs on {:?}", wanted.path))?;
+    mount(
+        Some("tmpfs"),
+        path,
+        Some("tmpfs"),
+        flags,
+        Some(data.as_str()),
+    )
+    .attempt(|| format!("mount a tmpfs on {:?}", wanted.path))?;
     chown(path, Some(wanted.uid), Some(wanted.gid))?;
     // Changing the owner may clear mode bits.
     fs::set_permissions(path, fs::Permissions::from_mode(wanted.mode))?;

@@ -42,10 +42,18 @@ impl Shim {
     }
 
     fn ended(&mut self, pid: i32, code: i32, signal: i32) {
-        let mut exit = ExitStatus { code, signal, oom_killed: false, finished_at_ns: now_ns() };
+        let mut exit = ExitStatus {
+            code,
+            signal,
+            oom_killed: false,
+            finished_at_ns: now_ns(),
+        };
         if let Some(position) = self.execs.iter().position(|exec| exec.pid == pid) {
             let exec = self.execs.swap_remove(position);
-            let event = Event::ExecExited { exec_id: exec.id, exit };
+            let event = Event::ExecExited {
+                exec_id: exec.id,
+                exit,
+            };
             if let Some(connection) = self.connections.find(exec.token) {
                 connection.say(&Say::Event(event), Vec::new());
             }
@@ -69,9 +77,16 @@ impl Shim {
             ContainerState::Running { started_at_ns, .. } => started_at_ns,
             ContainerState::Created { .. } | ContainerState::Exited { .. } => 0,
         };
-        container.state = ContainerState::Exited { started_at_ns, exit: exit.clone() };
+        container.state = ContainerState::Exited {
+            started_at_ns,
+            exit: exit.clone(),
+        };
         let id = container.spec.id.clone();
-        self.connections.broadcast(&Event::ContainerExited { id, started_at_ns, exit });
+        self.connections.broadcast(&Event::ContainerExited {
+            id,
+            started_at_ns,
+            exit,
+        });
     }
 
     pub(super) fn signal(&mut self, target: &Target, number: i32, all: bool) -> Outcome<()> {
@@ -111,7 +126,9 @@ impl Shim {
             })?;
             if !ended {
                 let left = self.cgroups.pids(&path);
-                return refuse(format!("processes of the pod do not end though killed: {left:?}"));
+                return refuse(format!(
+                    "processes of the pod do not end though killed: {left:?}"
+                ));
             }
             self.cgroups.remove(&path)?;
         }
@@ -144,8 +161,15 @@ impl Shim {
 pub(super) fn send_signal(pidfd: &OwnedFd, signal: i32) -> Outcome<()> {
     let none = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: a valid descriptor; a null description asks for the default one.
-    let sent =
-        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, none, 0) };
+    let sent = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            none,
+            0,
+        )
+    };
     if sent == 0 {
         return Ok(());
     }

@@ -29,8 +29,14 @@ impl Shim {
                 let (pid, warnings) = self.create(*spec)?;
                 Answer::Created { pid, warnings }
             }
-            Call::Start(id) => Answer::Started { started_at_ns: self.start(&id)? },
-            Call::Signal { target, signal, all } => {
+            Call::Start(id) => Answer::Started {
+                started_at_ns: self.start(&id)?,
+            },
+            Call::Signal {
+                target,
+                signal,
+                all,
+            } => {
                 self.signal(&target, signal, all)?;
                 Answer::Done
             }
@@ -38,9 +44,10 @@ impl Shim {
                 self.delete(&id)?;
                 Answer::Done
             }
-            Call::Update { container, resources } => {
-                Answer::Warnings(self.update(&container, resources)?)
-            }
+            Call::Update {
+                container,
+                resources,
+            } => Answer::Warnings(self.update(&container, resources)?),
             Call::UpdatePod(resources) => Answer::Warnings(self.update_pod(resources)?),
             Call::Stats => self.stats()?,
             Call::Shutdown => {
@@ -55,7 +62,11 @@ impl Shim {
         ShimStatus {
             pid: std::process::id() as i32,
             pod: self.pod.as_ref().map(|pod| pod.spec.clone()),
-            containers: self.containers.iter().map(super::Container::status).collect(),
+            containers: self
+                .containers
+                .iter()
+                .map(super::Container::status)
+                .collect(),
             agent_state: self.agent_state.clone(),
             log_bytes_lost: self.log_bytes_lost,
         }

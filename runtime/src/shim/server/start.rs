@@ -81,7 +81,7 @@ fn become_shim(options: &Options) -> Outcome<Shim> {
     let first = take_first_connection()?;
     let cgroups = Cgroups::detect()?;
     if let Some(path) = &options.cgroup {
-        cgroups.create(path)?;
+        cgroups.create_leaf(path)?;
         cgroups.add(path, std::process::id() as i32)?;
     }
     lock(&options.dir)?;
@@ -124,7 +124,12 @@ fn take_first_connection() -> Outcome<UnixStream> {
 
 /// Held until the process ends, however that comes about.
 fn lock(dir: &Path) -> Outcome<()> {
-    let file = File::options().read(true).write(true).create(true).truncate(false).open(dir.join(LOCK));
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(dir.join(LOCK));
     let file = file.attempt(|| "create the lock file".to_owned())?;
     let request = whole_file(libc::F_WRLCK);
     // SAFETY: a valid descriptor and a lock description that is only read.
@@ -141,7 +146,11 @@ fn separate() -> Outcome<Origin> {
     let open = |name: &str| {
         File::open(format!("/proc/self/ns/{name}")).attempt(|| format!("open the {name} namespace"))
     };
-    let origin = Origin { net: open("net")?, uts: open("uts")?, ipc: open("ipc")? };
+    let origin = Origin {
+        net: open("net")?,
+        uts: open("uts")?,
+        ipc: open("ipc")?,
+    };
     let fresh = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWNET
         | CloneFlags::CLONE_NEWUTS
@@ -171,7 +180,12 @@ fn listen(dir: &Path) -> Outcome<UnixListener> {
 /// end because somebody signals everything.
 fn signals() -> Outcome<SignalFd> {
     let mut set = SigSet::empty();
-    for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+    for signal in [
+        Signal::SIGCHLD,
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+    ] {
         set.add(signal);
     }
     set.thread_block().attempt(|| "block signals".to_owned())?;

@@ -1,0 +1,82 @@
+//! The node's side of [`kabuki_protocol::Node`]: logs, terminals, port forwarding, images, the
+//! live actor tree, and what the host offers. Each stream is a task that ends when either side
+//! of the stream does.
+
+mod actors;
+mod attach;
+mod check;
+mod container;
+mod exec;
+mod forward;
+mod images;
+mod logs;
+mod streams;
+
+pub use check::host_checks;
+
+use crate::services::Services;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use kabuki_kit::Tree;
+use kabuki_model::StatusError;
+use kabuki_protocol::node::{FromNode, NodeRequest, NodeStream, STREAM_DEPTH, ToNode};
+use kabuki_protocol::Node;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Serves one node.
+pub(crate) struct NodeGate {
+    services: Arc<Services>,
+    tree: Tree,
+}
+
+/// The two ends of a stream that a task works with.
+pub(crate) struct Ends {
+    pub input: mpsc::Receiver<ToNode>,
+    pub output: mpsc::Sender<FromNode>,
+}
+
+/// The end of a stream that the caller gets, and the ends for the task.
+pub(crate) fn stream() -> (NodeStream, Ends) {
+    let (input, from_caller) = mpsc::channel(STREAM_DEPTH);
+    let (to_caller, output) = mpsc::channel(STREAM_DEPTH);
+    (NodeStream { input, output }, Ends { input: from_caller, output: to_caller })
+}
+
+impl Ends {
+    /// Sends a chunk; `false` when the caller has gone.
+    pub async fn send(&self, chunk: FromNode) -> bool {
+        self.output.send(chunk).await.is_ok()
+    }
+}
+
+impl NodeGate {
+    pub fn new(services: Arc<Services>, tree: Tree) -> Self {
+        Self { services, tree }
+    }
+
+    async fn begin(&self, request: NodeRequest) -> Result<NodeStream, StatusError> {
+        let services = &self.services;
+        match request {
+            NodeRequest::Logs(request) => logs::open(services, request).await,
+            NodeRequest::Exec(request) => exec::open(services, request).await,
+            NodeRequest::Attach(request) => attach::open(services, request).await,
+            NodeRequest::PortForward { pod, port } => forward::open(services, &pod, port).await,
+            NodeRequest::Actors => Ok(actors::list(&self.tree)),
+            NodeRequest::KillActor { path } => actors::kill(&self.tree, &path),
+            NodeRequest::Check => Ok(check::open(&services.layout.data)),
+            NodeRequest::ImageList => Ok(images::list(services)),
+            NodeRequest::ImagePull { reference, credentials } => {
+                images::pull(services, &reference, credentials)
+            }
+            NodeRequest::ImageLoad { name } => Ok(images::load(services, name)),
+            NodeRequest::ImageRemove { reference } => Ok(images::remove(services, reference)),
+        }
+    }
+}
+
+impl Node for NodeGate {
+    fn open(&self, request: NodeRequest) -> BoxFuture<'_, Result<NodeStream, StatusError>> {
+        self.begin(request).boxed()
+    }
+}

@@ -1,0 +1,79 @@
+//! Finding the pod and container that a request means.
+
+use crate::services::{PodEntry, Services};
+use k8s_openapi::api::core::v1::Pod;
+use kabuki_lifecycle::Instance;
+use kabuki_lifecycle::machine::Life;
+use kabuki_model::{ObjectKey, Resource, StatusError};
+use kabuki_protocol::node::PodRef;
+use kabuki_runtime::{ShimClient, ShimEvents};
+use std::sync::Arc;
+
+/// Names the container that is meant when none is named.
+const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+
+/// The pod of that name on this node.
+pub(super) fn pod(services: &Services, wanted: &PodRef) -> Result<Arc<PodEntry>, StatusError> {
+    let found = services.pods.named(&wanted.namespace, &wanted.name);
+    found.ok_or_else(|| {
+        let key = ObjectKey::new(Resource::PODS, &wanted.namespace, &wanted.name);
+        StatusError::not_found(&key)
+    })
+}
+
+fn names(pod: &Pod) -> Vec<&str> {
+    pod.spec.iter().flat_map(|s| &s.containers).map(|c| c.name.as_str()).collect()
+}
+
+/// The container of that name; without one, the default or first.
+pub(super) fn named(entry: &PodEntry, name: &str) -> Result<String, StatusError> {
+    let pod = entry.pod();
+    let names = names(&pod);
+    let annotated = pod.metadata.annotations.as_ref().and_then(|a| a.get(DEFAULT_CONTAINER));
+    let wanted = match name {
+        "" => annotated.map(String::as_str).or(names.first().copied()).unwrap_or_default(),
+        name => name,
+    };
+    match names.contains(&wanted) {
+        true => Ok(wanted.to_string()),
+        false => Err(StatusError::bad_request(format!(
+            "container {wanted} is not valid for pod {}",
+            entry.name
+        ))),
+    }
+}
+
+/// As [`named`], but of several one must be named (logs).
+pub(super) fn only(entry: &PodEntry, name: &str) -> Result<String, StatusError> {
+    let pod = entry.pod();
+    let names = names(&pod);
+    if name.is_empty() && names.len() > 1 {
+        return Err(StatusError::bad_request(format!(
+            "a container name must be specified for pod {}, choose one of: [{}]",
+            entry.name,
+            names.join(" ")
+        )));
+    }
+    named(entry, name)
+}
+
+/// The instance of a container that runs now.
+pub(super) fn running(entry: &PodEntry, name: &str) -> Result<Instance, StatusError> {
+    let state = entry.state();
+    let held = state.iter().flat_map(|s| &s.containers).find(|c| c.name == name);
+    match held {
+        Some(c) if matches!(c.life, Life::Running { .. }) => {
+            Ok(Instance { container: name.to_string(), attempt: c.attempt.unwrap_or(0) })
+        }
+        _ => Err(StatusError::bad_request(format!("container not found (\"{name}\")"))),
+    }
+}
+
+/// A connection of its own to the pod's shim: processes that it starts end with it.
+pub(super) async fn connect(
+    services: &Services,
+    entry: &PodEntry,
+) -> Result<(ShimClient, ShimEvents), StatusError> {
+    let id = entry.shim_id().ok_or_else(|| StatusError::bad_request("the pod does not run"))?;
+    services.launcher.connect(&id).await.map_err(|error| StatusError::internal(error.to_string()))
+}

@@ -1,0 +1,42 @@
+//! The node agent: actors that make the pods which are bound to this node run, and tell the API
+//! what became of them.
+//!
+//! ```text
+//!   agent (one-for-one)
+//!   ├── images        what images there are; pulls, one at a time for each name
+//!   ├── events        writes events, and counts repeated ones
+//!   ├── statuses      writes pods' statuses, the newest of each
+//!   ├── spares        shims that wait for a pod
+//!   ├── node          the Node object and its conditions
+//!   └── keeping (rest-for-one)
+//!       ├── pods      one supervisor for each pod, with its `life` below
+//!       └── manager   watches the API, adopts, starts and ends pods
+//! ```
+//!
+//! Whoever wires a node makes a [`NodeAgent`], puts [`NodeAgent::child`] into its tree, and
+//! gives [`NodeAgent::node`] to whoever asks nodes for logs, terminals and images.
+//!
+//! Known here: how to do what `lifecycle` decides. Not known here: where the API is.
+
+mod api;
+mod config;
+mod event;
+mod gate;
+mod image;
+mod manager;
+mod network;
+mod node;
+mod pod;
+mod reset;
+mod services;
+mod spare;
+mod start;
+mod status;
+mod trace;
+mod volume;
+
+pub use config::{AgentConfig, Layout};
+pub use gate::host_checks;
+pub use reset::reset;
+pub use start::{NodeAgent, OpenError};
+pub use trace::{PodTrace, Stage};

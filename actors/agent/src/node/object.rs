@@ -1,0 +1,67 @@
+//! The Node object as JSON.
+
+use super::capacity::Machine;
+use crate::services::Services;
+use kabuki_model::Quantity;
+use serde_json::{Value, json};
+
+/// Images that the status lists, as kubelet does.
+const IMAGES_SHOWN: usize = 50;
+
+/// The object to register: its name, labels and address block.
+pub(super) fn node(services: &Services) -> Value {
+    let name = &services.config.node_name;
+    let machine = Machine::read(&services.layout.data);
+    let cidr = services.config.pod_cidr.to_string();
+    json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": name, "labels": {
+            "kubernetes.io/hostname": name,
+            "kubernetes.io/os": "linux",
+            "kubernetes.io/arch": machine.architecture,
+            "beta.kubernetes.io/os": "linux",
+            "beta.kubernetes.io/arch": machine.architecture,
+        }},
+        "spec": {"podCIDR": cidr, "podCIDRs": [cidr]},
+    })
+}
+
+/// The status without its conditions.
+pub(super) fn status(services: &Services, machine: &Machine) -> Value {
+    let resources = &machine.resources;
+    let amounts = json!({
+        "cpu": Quantity::from_milli(resources.cpu_milli).to_string(),
+        "memory": Quantity::from_bytes(resources.memory / 1024 * 1024).to_string(),
+        "ephemeral-storage": Quantity::from_bytes(resources.ephemeral_storage / 1024 * 1024)
+            .to_string(),
+        "pods": services.config.max_pods.to_string(),
+    });
+    let version = format!("kabuki://{}", env!("CARGO_PKG_VERSION"));
+    json!({
+        "capacity": amounts, "allocatable": amounts,
+        "addresses": [
+            {"type": "InternalIP", "address": services.config.node_ip.to_string()},
+            {"type": "Hostname", "address": services.config.node_name},
+        ],
+        "nodeInfo": {
+            "machineID": machine.machine_id, "systemUUID": machine.system_uuid,
+            "bootID": machine.boot_id, "kernelVersion": machine.kernel,
+            "osImage": machine.os_image, "operatingSystem": "linux",
+            "architecture": machine.architecture, "containerRuntimeVersion": version,
+            "kubeletVersion": format!("v{}", env!("CARGO_PKG_VERSION")), "kubeProxyVersion": "",
+        },
+        "images": images(services),
+    })
+}
+
+/// The largest images, as the scheduler wants to know them.
+fn images(services: &Services) -> Value {
+    let mut held = services.images.store().list();
+    held.sort_by_key(|image| std::cmp::Reverse(image.size_bytes));
+    held.truncate(IMAGES_SHOWN);
+    let shown = held.iter().map(|image| {
+        let names: Vec<&String> = image.repo_digests.iter().chain(&image.repo_tags).collect();
+        json!({"names": names, "sizeBytes": image.size_bytes})
+    });
+    Value::Array(shown.collect())
+}

@@ -1,0 +1,497 @@
+//! The shell around the pod's state machine.
+
+use super::{container, message, sandbox};
+use crate::event::Note;
+use crate::manager::ManagerHandle;
+use crate::services::{PodEntry, Services};
+use crate::trace::Stage;
+use crate::volume;
+use futures::FutureExt;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kabuki_kit::{Alarm, ChildSpec, Slot, Strategy, SupervisorSpec};
+use kabuki_lifecycle::{
+    Effect, Exit, Fact, Instance, PodEvent, PodMachine, PodState, Seen, SeenContainer,
+};
+use kabuki_model::ObjectKey;
+use kabuki_model::request::{DeleteOptions, Request};
+use kabuki_model::status::Reason;
+use kabuki_runtime::{ContainerState, Event, ExitStatus, ShimEvents, ShimStatus};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor_cluster::RactorMessage;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+/// What keeps failing (a bug) is tried ever more rarely.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+/// How long to wait before the API is asked again to let a pod go.
+const DELETE_RETRY: Duration = Duration::from_millis(500);
+
+#[derive(RactorMessage)]
+pub(crate) enum PodMessage {
+    Begin,
+    /// The entry has another manifest, or the API has forgotten the pod.
+    Changed,
+    Fact(Fact),
+    /// The sandbox has a shim, which tells this.
+    Shim(ShimEvents),
+    Event(Event),
+    ShimGone(String),
+    Stored,
+    Woken,
+}
+
+/// The pod's own supervisor, with `life` below it.
+pub(crate) fn child(
+    services: &Arc<Services>,
+    entry: &Arc<PodEntry>,
+    manager: &ManagerHandle,
+    slot: &Slot<PodMessage>,
+) -> ChildSpec {
+    let (services, entry) = (services.clone(), entry.clone());
+    let (manager, slot) = (manager.clone(), slot.clone());
+    ChildSpec::supervisor(&entry.child.clone(), move |_| {
+        let (services, entry, manager) = (services.clone(), entry.clone(), manager.clone());
+        let life = ChildSpec::worker("life", &slot, move |_| {
+            let (services, entry) = (services.clone(), entry.clone());
+            (PodActor { services, entry, manager: manager.clone() }, ())
+        });
+        SupervisorSpec::new(Strategy::OneForOne)
+            .never_give_up()
+            .backoff(BACKOFF.0, BACKOFF.1)
+            .child(life)
+    })
+}
+
+struct PodActor {
+    services: Arc<Services>,
+    entry: Arc<PodEntry>,
+    manager: ManagerHandle,
+}
+
+#[derive(Default)]
+pub(crate) struct LifeState {
+    machine: Option<PodMachine>,
+    tasks: JoinSet<()>,
+    alarm: Alarm,
+    stored: Option<PodState>,
+    storing: bool,
+}
+
+impl PodActor {
+    /// Finds out what there is of the pod, and lets the machine go on from there.
+    async fn begin(&self, myself: &ActorRef<PodMessage>, state: &mut LifeState) {
+        let (pod, host) = (self.entry.pod(), self.services.host.clone());
+        let found = match self.entry.shim_id() {
+            Some(id) => self.connect(&id).await,
+            None => None,
+        };
+        let now = Timestamp::now();
+        let held = self.entry.state();
+        let mut lost = false;
+        let mut machine = match found {
+            Some((status, events)) => {
+                let _ = myself.cast(PodMessage::Shim(events));
+                let stored = PodState::from_bytes(&status.agent_state).or(held);
+                match stored {
+                    Some(stored) => PodMachine::resume(pod, host, stored, &seen(&status), now),
+                    // It was not set up when the agent ended: it is made anew.
+                    None => PodMachine::new(pod, host, now),
+                }
+            }
+            None => match held {
+                Some(held) => {
+                    lost = true;
+                    PodMachine::resume(pod, host, held, &[], now)
+                }
+                None => PodMachine::new(pod, host, now),
+            },
+        };
+        let mut effects = machine.start(now);
+        if lost {
+            effects.extend(machine.handle(Fact::SandboxLost, now));
+        }
+        if self.entry.vanished() {
+            effects.extend(machine.handle(Fact::PodVanished, now));
+        }
+        state.machine = Some(machine);
+        self.perform_all(effects, myself, state);
+    }
+
+    async fn connect(&self, id: &str) -> Option<(ShimStatus, ShimEvents)> {
+        let connected = self.services.launcher.connect(id).await;
+        let (client, events) = match connected {
+            Ok(connected) => connected,
+            Err(error) => {
+                tracing::warn!(pod.uid = self.entry.uid, %error, "the pod's shim is gone");
+                self.entry.set_shim(None);
+                return None;
+            }
+        };
+        match client.status().await {
+            Ok(status) => {
+                self.entry.set_shim(Some(client));
+                Some((status, events))
+            }
+            Err(error) => {
+                tracing::warn!(pod.uid = self.entry.uid, %error, "the pod's shim does not answer");
+                sandbox::remove_shim(&self.services, id).await;
+                self.entry.set_shim(None);
+                None
+            }
+        }
+    }
+
+    fn feed(&self, fact: Fact, myself: &ActorRef<PodMessage>, state: &mut LifeState) {
+        self.note_stage(&fact);
+        let Some(machine) = &mut state.machine else {
+            return;
+        };
+        let effects = machine.handle(fact, Timestamp::now());
+        self.perform_all(effects, myself, state);
+    }
+
+    fn note_stage(&self, fact: &Fact) {
+        let stage = match fact {
+            Fact::ImageReady { .. } => Stage::Image,
+            Fact::VolumesReady => Stage::Volumes,
+            Fact::SandboxReady { .. } => Stage::Network,
+            Fact::ContainerCreated(_) => Stage::Create,
+            Fact::ContainerStarted { .. } => Stage::Start,
+            _ => return,
+        };
+        self.services.traces.reach(&self.entry.uid, stage);
+    }
+
+    fn perform_all(
+        &self,
+        effects: Vec<Effect>,
+        myself: &ActorRef<PodMessage>,
+        state: &mut LifeState,
+    ) {
+        for effect in effects {
+            self.perform(effect, myself, state);
+        }
+        if let Some(machine) = &state.machine {
+            self.entry.set_state(machine.state().clone());
+        }
+        self.store(myself, state);
+    }
+
+    /// Stores the machine's state with the shim, one request at a time.
+    fn store(&self, myself: &ActorRef<PodMessage>, state: &mut LifeState) {
+        let (Some(machine), Some(shim)) = (&state.machine, self.entry.shim()) else {
+            return;
+        };
+        if state.storing || state.stored.as_ref() == Some(machine.state()) {
+            return;
+        }
+        state.storing = true;
+        state.stored = Some(machine.state().clone());
+        let (bytes, myself) = (machine.state().to_bytes(), myself.clone());
+        state.tasks.spawn(async move {
+            // A shim that is gone says so in another way.
+            let _ = shim.set_agent_state(bytes).await;
+            let _ = myself.cast(PodMessage::Stored);
+        });
+    }
+
+    fn perform(&self, effect: Effect, myself: &ActorRef<PodMessage>, state: &mut LifeState) {
+        let (services, entry) = (self.services.clone(), self.entry.clone());
+        match effect {
+            Effect::PrepareVolumes => {
+                let panicked = Fact::VolumesFailed {
+                    volume: String::new(),
+                    message: INTERNAL.to_string(),
+                };
+                let work = async move { volume::prepare(&services, &entry).await };
+                run(state, myself, panicked, work);
+            }
+            Effect::PrepareSandbox => {
+                let panicked = Fact::SandboxFailed { message: INTERNAL.to_string() };
+                let own = myself.clone();
+                let work = async move { sandbox::prepare(&services, &entry, &own).await };
+                run(state, myself, panicked, work);
+            }
+            Effect::PullImage { container, image, policy } => {
+                let own = myself.clone();
+                let panicked = Fact::ImageFailed {
+                    container: container.clone(),
+                    failure: kabuki_lifecycle::ImageFailure::Pull,
+                    message: INTERNAL.to_string(),
+                };
+                let work = async move {
+                    let name = container.clone();
+                    let started = move || {
+                        let _ = own.cast(PodMessage::Fact(Fact::PullStarted { container: name }));
+                    };
+                    let pod = entry.pod();
+                    match services.images.ensure(&pod, &image, policy, started).await {
+                        Ok(e) => Fact::ImageReady {
+                            container,
+                            image_id: e.image_id,
+                            pulled: e.pulled,
+                        },
+                        Err(e) => {
+                            Fact::ImageFailed { container, failure: e.failure, message: e.message }
+                        }
+                    }
+                };
+                run(state, myself, panicked, work);
+            }
+            Effect::CreateContainer(instance) => {
+                let panicked = Fact::CreateFailed {
+                    instance: instance.clone(),
+                    message: INTERNAL.to_string(),
+                };
+                let ips = state.machine.as_ref().map(|m| m.state().ips.clone());
+                let work = async move {
+                    container::create(&services, &entry, instance, ips.unwrap_or_default()).await
+                };
+                run(state, myself, panicked, work);
+            }
+            Effect::StartContainer(instance) => {
+                let panicked = Fact::StartFailed {
+                    instance: instance.clone(),
+                    message: INTERNAL.to_string(),
+                };
+                let work = async move { container::start(&services, &entry, instance).await };
+                run(state, myself, panicked, work);
+            }
+            Effect::Signal(instance) => {
+                state.tasks.spawn(async move {
+                    container::signal(&services, &entry, &instance, false).await;
+                });
+            }
+            Effect::Kill(instance) => {
+                state.tasks.spawn(async move {
+                    container::signal(&services, &entry, &instance, true).await;
+                });
+            }
+            Effect::RemoveContainer(instance) => {
+                state.tasks.spawn(async move {
+                    container::remove(&services, &entry, &instance).await;
+                });
+            }
+            Effect::TeardownSandbox { keep_volumes } => {
+                let work = async move {
+                    sandbox::teardown(&services, &entry, keep_volumes).await;
+                    Fact::SandboxGone
+                };
+                run(state, myself, Fact::SandboxGone, work);
+            }
+            Effect::Record(event) => self.record(event),
+            Effect::WakeAt(at) => {
+                let wait = Duration::try_from(at.duration_since(Timestamp::now()));
+                // One more millisecond, because the clock that the alarm goes by is another one.
+                let wait = wait.unwrap_or_default() + Duration::from_millis(1);
+                state.alarm.set(Instant::now() + wait, myself, PodMessage::Woken);
+            }
+            Effect::StatusChanged => {
+                if let Some(machine) = &state.machine {
+                    let entry = &self.entry;
+                    let status = machine.status();
+                    services.statuses.report(&entry.uid, &entry.namespace, &entry.name, status);
+                }
+            }
+            Effect::Finished { delete_from_api } => {
+                let manager = self.manager.clone();
+                state.tasks.spawn(async move {
+                    if delete_from_api {
+                        services.statuses.flush(&entry.uid).await;
+                        delete(&services, &entry).await;
+                    }
+                    manager.finished(&entry.uid);
+                });
+            }
+        }
+    }
+
+    fn record(&self, event: PodEvent) {
+        let entry = &self.entry;
+        let field_path = event.container.map(|name| format!("spec.containers{{{name}}}"));
+        let about = ObjectReference {
+            api_version: Some("v1".to_string()),
+            kind: Some("Pod".to_string()),
+            namespace: Some(entry.namespace.clone()),
+            name: Some(entry.name.clone()),
+            uid: Some(entry.uid.clone()),
+            field_path,
+            ..ObjectReference::default()
+        };
+        let (warning, reason, message) = (event.warning, event.reason, event.message);
+        self.services.events.record(Note { about, warning, reason, message });
+    }
+
+    /// A container ended: what it left to say is read before the machine hears of it.
+    fn exited(
+        &self,
+        id: &str,
+        started_at_ns: u64,
+        exit: ExitStatus,
+        myself: &ActorRef<PodMessage>,
+        state: &mut LifeState,
+    ) {
+        let Some(instance) = container::instance_of(id) else {
+            return;
+        };
+        let (services, entry) = (self.services.clone(), self.entry.clone());
+        let known = exit_of(started_at_ns, &exit);
+        let panicked = Fact::ContainerExited { instance: instance.clone(), exit: known.clone() };
+        let work = async move {
+            let message = message::read(&services, &entry, &instance, known.code).await;
+            Fact::ContainerExited { instance, exit: Exit { message, ..known } }
+        };
+        run(state, myself, panicked, work);
+    }
+
+    async fn shim_gone(&self, id: &str, myself: &ActorRef<PodMessage>, state: &mut LifeState) {
+        let current = self.entry.shim_id().as_deref() == Some(id);
+        let ready = state
+            .machine
+            .as_ref()
+            .is_some_and(|m| m.state().sandbox == kabuki_lifecycle::machine::Sandbox::Ready);
+        if current && ready {
+            tracing::warn!(pod.uid = self.entry.uid, "the pod's shim ended");
+            self.feed(Fact::SandboxLost, myself, state);
+        }
+    }
+}
+
+/// What a task that panicked says.
+const INTERNAL: &str = "internal error";
+
+/// Runs `work` in a task; its fact, or `panicked`, comes back as a message.
+fn run(
+    state: &mut LifeState,
+    myself: &ActorRef<PodMessage>,
+    panicked: Fact,
+    work: impl Future<Output = Fact> + Send + 'static,
+) {
+    let myself = myself.clone();
+    state.tasks.spawn(async move {
+        let fact = AssertUnwindSafe(work).catch_unwind().await.unwrap_or(panicked);
+        let _ = myself.cast(PodMessage::Fact(fact));
+    });
+}
+
+/// Asks the API to let the pod go, until it has.
+async fn delete(services: &Services, entry: &PodEntry) {
+    let key = ObjectKey::new(kabuki_model::Resource::PODS, &entry.namespace, &entry.name);
+    loop {
+        let options = DeleteOptions {
+            grace_period_s: Some(0),
+            uid: Some(entry.uid.as_str().into()),
+            ..DeleteOptions::default()
+        };
+        let request = Request::Delete { key: key.clone(), options };
+        match services.api.request(request).await {
+            Ok(_) => return,
+            // Gone already, or there is a successor of the same name.
+            Err(error) if matches!(error.reason, Reason::NotFound | Reason::Conflict) => return,
+            Err(error) => {
+                tracing::debug!(pod.key = %key, %error, "the API does not let the pod go yet");
+                tokio::time::sleep(DELETE_RETRY).await;
+            }
+        }
+    }
+}
+
+fn at(ns: u64) -> Option<Timestamp> {
+    (ns > 0).then(|| Timestamp::from_nanosecond(i128::from(ns)).ok()).flatten()
+}
+
+fn exit_of(started_at_ns: u64, exit: &ExitStatus) -> Exit {
+    Exit {
+        code: exit.code,
+        oom_killed: exit.oom_killed,
+        started_at: at(started_at_ns),
+        finished_at: at(exit.finished_at_ns),
+        message: None,
+    }
+}
+
+fn seen(status: &ShimStatus) -> Vec<SeenContainer> {
+    let mut seen = Vec::new();
+    for held in &status.containers {
+        let Some(instance) = container::instance_of(&held.id) else {
+            continue;
+        };
+        let state = match &held.state {
+            ContainerState::Created { .. } => Seen::Created,
+            ContainerState::Running { started_at_ns, .. } => {
+                let started_at = at(*started_at_ns).unwrap_or_else(Timestamp::now);
+                Seen::Running { started_at }
+            }
+            ContainerState::Exited { started_at_ns, exit } => {
+                Seen::Exited(exit_of(*started_at_ns, exit))
+            }
+        };
+        seen.push(SeenContainer { instance, state });
+    }
+    seen
+}
+
+impl Actor for PodActor {
+    type Msg = PodMessage;
+    type State = LifeState;
+    type Arguments = ();
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<PodMessage>,
+        (): (),
+    ) -> Result<LifeState, ActorProcessingErr> {
+        myself.cast(PodMessage::Begin)?;
+        Ok(LifeState::default())
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<PodMessage>,
+        message: PodMessage,
+        state: &mut LifeState,
+    ) -> Result<(), ActorProcessingErr> {
+        while state.tasks.try_join_next().is_some() {}
+        match message {
+            PodMessage::Begin => self.begin(&myself, state).await,
+            PodMessage::Changed => {
+                let fact = match self.entry.vanished() {
+                    true => Fact::PodVanished,
+                    false => Fact::PodChanged(self.entry.pod()),
+                };
+                self.feed(fact, &myself, state);
+            }
+            PodMessage::Fact(fact) => self.feed(fact, &myself, state),
+            PodMessage::Shim(mut events) => {
+                let id = self.entry.shim_id().unwrap_or_default();
+                let own = myself.clone();
+                state.tasks.spawn(async move {
+                    while let Some(event) = events.recv().await {
+                        let _ = own.cast(PodMessage::Event(event));
+                    }
+                    let _ = own.cast(PodMessage::ShimGone(id));
+                });
+                self.store(&myself, state);
+            }
+            PodMessage::Event(Event::ContainerExited { id, started_at_ns, exit }) => {
+                self.exited(&id, started_at_ns, exit, &myself, state);
+            }
+            PodMessage::Event(Event::ExecExited { .. }) => {}
+            PodMessage::ShimGone(id) => self.shim_gone(&id, &myself, state).await,
+            PodMessage::Stored => {
+                state.storing = false;
+                self.store(&myself, state);
+            }
+            PodMessage::Woken => self.feed(Fact::Woken, &myself, state),
+        }
+        Ok(())
+    }
+}
+
+/// An instance as logs name it.
+pub(super) fn described(entry: &PodEntry, instance: &Instance) -> String {
+    format!("{}/{}/{}.{}", entry.namespace, entry.name, instance.container, instance.attempt)
+}

@@ -1,0 +1,140 @@
+//! From the manifest and the image to what the shim is asked for.
+
+use super::sandbox::to_resources;
+use super::{container, log, mounts, security};
+use crate::services::{PodEntry, Services};
+use k8s_openapi::api::core::v1::{Container, Pod};
+use kabuki_lifecycle::process::{
+    ConfigError, ImageDefaults, PodFacts, Sources, UserChoice, command, environment, working_dir,
+};
+use kabuki_lifecycle::{Instance, resources};
+use kabuki_runtime::image::{Image, ResolvedUser, Rootfs};
+use kabuki_runtime::{ContainerSpec, LogSpec, Rootfs as RootSpec};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+
+/// When a log file is rotated and how many are kept: kubelet's defaults.
+const LOG_MAX_BYTES: u64 = 10 << 20;
+const LOG_MAX_FILES: u32 = 5;
+
+/// All that an instance is made from.
+pub(super) struct Ingredients<'a> {
+    pub services: &'a Services,
+    pub entry: &'a PodEntry,
+    pub instance: &'a Instance,
+    pub pod: &'a Pod,
+    pub container: &'a Container,
+    pub image: &'a Image,
+    pub facts: &'a PodFacts,
+    pub sources: &'a Sources,
+}
+
+/// What the shim is asked for, and the variables that were passed over.
+pub(super) struct Planned {
+    pub spec: ContainerSpec,
+    pub skipped: Vec<String>,
+}
+
+/// Makes the files of an instance: its message file and the directory of its log.
+pub(super) fn prepare_files(
+    services: &Services,
+    entry: &PodEntry,
+    instance: &Instance,
+) -> io::Result<()> {
+    let message = container::message_file(services, entry, instance);
+    std::fs::write(&message, "")?;
+    // The container's user, whoever that is, writes to it.
+    std::fs::set_permissions(&message, std::fs::Permissions::from_mode(0o666))?;
+    let log = log::log_file(services, entry, instance);
+    if let Some(dir) = log.parent() {
+        std::fs::DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
+    }
+    log::forget_old(services, entry, instance);
+    Ok(())
+}
+
+/// Turns the manifest into a specification.
+///
+/// # Errors
+/// When the manifest asks for what this version or this node does not have.
+pub(super) fn plan(
+    from: &Ingredients<'_>,
+    choice: UserChoice,
+    user: ResolvedUser,
+    root: Rootfs,
+) -> Result<Planned, ConfigError> {
+    let defaults = image_defaults(from.image);
+    let env = environment(from.pod, from.container, from.facts, from.sources, &defaults)?;
+    let args = command(from.container, &defaults, &env)?;
+    let mut lines = env.lines();
+    if !env.has("HOME") {
+        lines.push(format!("HOME={}", user.home));
+    }
+    let shared = from.pod.spec.as_ref().and_then(|s| s.security_context.as_ref());
+    let own = from.container.security_context.as_ref();
+    let security = security::of(&from.services.layout, shared, own)?;
+    let limits = resources::container_limits(from.container);
+    let gid = choice.group.unwrap_or(user.gid);
+    let mut groups = choice.supplemental;
+    if choice.image_groups {
+        groups.extend(user.groups.iter().filter(|g| **g != gid));
+    }
+    groups.sort_unstable();
+    groups.dedup();
+    let log = log::log_file(from.services, from.entry, from.instance);
+    let node_memory = from.services.capacity.memory;
+    let spec = ContainerSpec {
+        id: container::shim_container(from.instance),
+        name: from.container.name.clone(),
+        rootfs: RootSpec::Overlay {
+            lower: root.lower.iter().map(|p| text(p)).collect(),
+            upper: text(&root.upper),
+            work: text(&root.work),
+        },
+        readonly_root: security.readonly_root,
+        args,
+        env: lines,
+        cwd: working_dir(from.container, &defaults),
+        mounts: mounts::of(from, &env)?,
+        uid: user.uid,
+        gid,
+        supplemental_gids: groups,
+        umask: None,
+        capabilities: security.capabilities,
+        privileged: security.privileged,
+        no_new_privs: security.no_new_privs,
+        seccomp: security.seccomp,
+        masked_paths: security.unmasked.then(Vec::new),
+        readonly_paths: security.unmasked.then(Vec::new),
+        oom_score_adj: resources::oom_score_adj(from.pod, from.container, node_memory),
+        resources: to_resources(&limits),
+        rlimits: Vec::new(),
+        devices: Vec::new(),
+        tty: from.container.tty == Some(true),
+        stdin: from.container.stdin == Some(true),
+        stdin_once: from.container.stdin_once == Some(true),
+        log: Some(LogSpec {
+            path: text(&log),
+            max_size: LOG_MAX_BYTES,
+            max_files: LOG_MAX_FILES,
+        }),
+    };
+    Ok(Planned { spec, skipped: env.skipped.clone() })
+}
+
+fn image_defaults(image: &Image) -> ImageDefaults {
+    let config = &image.config;
+    ImageDefaults {
+        entrypoint: config.entrypoint.clone(),
+        cmd: config.cmd.clone(),
+        env: config.env.clone(),
+        working_dir: config.working_dir.clone(),
+        user: config.user.clone(),
+    }
+}
+
+/// A path as the shim's protocol carries it.
+pub(super) fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}

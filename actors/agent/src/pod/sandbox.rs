@@ -1,0 +1,244 @@
+//! Namespaces and network of a pod: a shim, its link, and the files in `/etc`.
+
+use super::actor::PodMessage;
+use crate::services::{PodEntry, Services};
+use k8s_openapi::api::core::v1::{Pod, PodSpec as Spec};
+use kabuki_dns::resolv_conf;
+use kabuki_lifecycle::{Fact, files, resources};
+use kabuki_runtime::{IpcMode, NetMode, PidMode, PodSpec, Resources, ShimClient};
+use ractor::ActorRef;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Taking something down that resists is tried again after this time.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Makes the sandbox. What an earlier attempt left is removed first.
+pub(super) async fn prepare(
+    services: &Arc<Services>,
+    entry: &Arc<PodEntry>,
+    actor: &ActorRef<PodMessage>,
+) -> Fact {
+    match try_prepare(services, entry, actor).await {
+        Ok(ips) => Fact::SandboxReady { ips },
+        Err(message) => {
+            take_down(services, entry).await;
+            Fact::SandboxFailed { message }
+        }
+    }
+}
+
+async fn try_prepare(
+    services: &Arc<Services>,
+    entry: &Arc<PodEntry>,
+    actor: &ActorRef<PodMessage>,
+) -> Result<Vec<String>, String> {
+    if entry.shim_id().is_some() {
+        take_down(services, entry).await;
+    }
+    let (client, events) = services.spares.take().await.map_err(|e| chain(&e))?;
+    entry.set_shim(Some(client.clone()));
+    let _ = actor.cast(PodMessage::Shim(events));
+    let pod = entry.pod();
+    let spec = pod.spec.clone().unwrap_or_default();
+    let own_network = spec.host_network != Some(true);
+    let set_up = set_up(services, entry, &pod, &client);
+    let wired = async {
+        match own_network {
+            false => Ok(services.host.ips.clone()),
+            true => {
+                let attached = services.network.attach(&entry.uid, &client.netns_path()).await;
+                attached.map(|ip| vec![ip.to_string()]).map_err(|e| chain(&e))
+            }
+        }
+    };
+    let (done, ips) = tokio::join!(set_up, wired);
+    done?;
+    let ips = ips?;
+    write_files(services, entry, &pod, &spec, &ips).await.map_err(|e| chain(&e))?;
+    Ok(ips)
+}
+
+async fn set_up(
+    services: &Services,
+    entry: &PodEntry,
+    pod: &Pod,
+    client: &ShimClient,
+) -> Result<(), String> {
+    let warnings = client.setup(pod_spec(services, entry, pod)).await.map_err(|e| chain(&e))?;
+    for warning in warnings {
+        tracing::warn!(pod.uid = entry.uid, warning, "sandbox");
+    }
+    Ok(())
+}
+
+fn pod_spec(services: &Services, entry: &PodEntry, pod: &Pod) -> PodSpec {
+    let spec = pod.spec.clone().unwrap_or_default();
+    let class = resources::qos_class(pod);
+    let limits = resources::pod_limits(pod);
+    let security = spec.security_context.as_ref();
+    let sysctls = security.iter().flat_map(|s| s.sysctls.iter().flatten());
+    PodSpec {
+        uid: entry.uid.clone(),
+        namespace: entry.namespace.clone(),
+        name: entry.name.clone(),
+        hostname: files::hostname(&entry.name, &spec),
+        cgroup_parent: resources::cgroup_parent(&services.layout.cgroup, class),
+        resources: to_resources(&limits),
+        net: if spec.host_network == Some(true) { NetMode::Host } else { NetMode::New },
+        pid: match (spec.host_pid, spec.share_process_namespace) {
+            (Some(true), _) => PidMode::Host,
+            (_, Some(true)) => PidMode::Pod,
+            _ => PidMode::Container,
+        },
+        ipc: if spec.host_ipc == Some(true) { IpcMode::Host } else { IpcMode::Pod },
+        sysctls: sysctls.map(|s| (s.name.clone(), s.value.clone())).collect(),
+        mounts: crate::volume::memory_mounts(services, entry, &spec),
+        shm_size: 0,
+    }
+}
+
+pub(super) fn to_resources(limits: &resources::Limits) -> Resources {
+    Resources {
+        cpu_shares: Some(limits.cpu_shares),
+        cpu_quota_us: limits.cpu_quota_us,
+        cpu_period_us: limits.cpu_quota_us.map(|_| resources::CPU_PERIOD_US),
+        memory_limit: limits.memory,
+        ..Resources::default()
+    }
+}
+
+/// Where a pod's own `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf` are.
+pub(super) fn etc(services: &Services, entry: &PodEntry) -> PathBuf {
+    services.layout.pod(&entry.uid).join("etc")
+}
+
+async fn write_files(
+    services: &Arc<Services>,
+    entry: &Arc<PodEntry>,
+    pod: &Pod,
+    spec: &Spec,
+    ips: &[String],
+) -> io::Result<()> {
+    let dir = etc(services, entry);
+    let hostname = files::hostname(&entry.name, spec);
+    let aliases = spec.host_aliases.clone().unwrap_or_default();
+    let domain = &services.config.cluster_domain;
+    let qualified = files::fully_qualified(&hostname, &entry.namespace, spec, domain);
+    let host_network = spec.host_network == Some(true);
+    let (spec, ips) = (spec.clone(), ips.to_vec());
+    let resolver = resolv_conf::Settings {
+        policy: spec.dns_policy.clone().unwrap_or_default(),
+        host_network,
+        config: spec.dns_config.clone(),
+        namespace: entry.namespace.clone(),
+        cluster_dns: services.config.cluster_dns.clone(),
+        cluster_domain: domain.clone(),
+    };
+    let written = tokio::task::spawn_blocking(move || {
+        std::fs::DirBuilder::new().recursive(true).mode(0o755).create(&dir)?;
+        let node_hosts = || std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+        let hosts = match host_network {
+            true => files::hosts_of_node(&node_hosts(), &aliases),
+            false => files::hosts(&ips, &hostname, qualified.as_deref(), &aliases),
+        };
+        std::fs::write(dir.join("hosts"), hosts)?;
+        std::fs::write(dir.join("hostname"), format!("{hostname}\n"))?;
+        let node = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        let (text, warnings) = resolv_conf::build(&resolver, &node);
+        std::fs::write(dir.join("resolv.conf"), text)?;
+        Ok::<_, io::Error>(warnings)
+    });
+    let warnings = written.await.map_err(io::Error::other)??;
+    for warning in warnings {
+        let about = crate::event::about_pod(pod);
+        let (reason, message) = (warning.reason.to_string(), warning.message);
+        services.events.record(crate::event::Note { about, warning: true, reason, message });
+    }
+    Ok(())
+}
+
+/// Removes the sandbox, and the pod's files unless they are to be kept. Goes on until all of it
+/// is gone: what is left would be nobody's.
+pub(super) async fn teardown(services: &Arc<Services>, entry: &Arc<PodEntry>, keep_volumes: bool) {
+    take_down(services, entry).await;
+    if !keep_volumes {
+        remove_files(services, &entry.uid).await;
+    }
+}
+
+async fn take_down(services: &Arc<Services>, entry: &Arc<PodEntry>) {
+    let uid = &entry.uid;
+    let unwire = async {
+        while let Err(error) = services.network.detach(uid).await {
+            tracing::error!(pod.uid = uid, error = chain(&error), "the pod's link is not gone");
+            tokio::time::sleep(RETRY).await;
+        }
+    };
+    let end = async {
+        if let Some(id) = entry.shim_id() {
+            let asked = match entry.shim() {
+                Some(client) => client.shutdown().await.is_ok(),
+                None => false,
+            };
+            if !asked {
+                remove_shim(services, &id).await;
+            }
+            entry.set_shim(None);
+        }
+    };
+    tokio::join!(unwire, end);
+}
+
+/// Kills a shim and all that it holds.
+pub(crate) async fn remove_shim(services: &Services, id: &str) {
+    while let Err(error) = services.launcher.clean(id).await {
+        tracing::error!(shim.id = id, error = chain(&error), "the pod's shim is not gone");
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Removes all files of a pod but its logs.
+pub(crate) async fn remove_files(services: &Services, uid: &str) {
+    let dirs = [services.layout.pod(uid), services.layout.memory_volumes().join(uid)];
+    loop {
+        let all = dirs.clone();
+        let removed = tokio::task::spawn_blocking(move || {
+            all.iter().try_for_each(|dir| remove_tree(dir))
+        });
+        match removed.await.map_err(io::Error::other).flatten() {
+            Ok(()) => return,
+            Err(error) => {
+                tracing::error!(pod.uid = uid, %error, "the pod's files are not gone");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+/// Removes a directory; one that is gone is fine.
+pub(crate) fn remove_tree(dir: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// An error with all its causes, in one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some errors repeat their cause in their own text.
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,167 @@
+//! What every pod of a node shares: settings, handles of the other actors, and the registry of
+//! pods. It outlives every actor, so that a restarted one finds what its predecessor knew.
+
+use crate::config::{AgentConfig, Layout};
+use crate::event::EventHandle;
+use crate::image::ImageHandle;
+use crate::network::PodNetwork;
+use crate::spare::SpareHandle;
+use crate::status::StatusHandle;
+use crate::trace::Traces;
+use k8s_openapi::api::core::v1::Pod;
+use kabuki_lifecycle::process::NodeResources;
+use kabuki_lifecycle::{Host, PodState};
+use kabuki_protocol::ApiHandle;
+use kabuki_runtime::{Cgroups, ShimClient, ShimLauncher};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// Shared by all actors of the node.
+pub(crate) struct Services {
+    pub config: AgentConfig,
+    pub layout: Layout,
+    pub api: ApiHandle,
+    pub host: Host,
+    pub capacity: NodeResources,
+    pub cgroups: Cgroups,
+    pub launcher: ShimLauncher,
+    pub network: PodNetwork,
+    pub images: ImageHandle,
+    pub events: EventHandle,
+    pub statuses: StatusHandle,
+    pub spares: SpareHandle,
+    pub traces: Traces,
+    pub pods: Registry,
+}
+
+/// The pods of the node, by uid.
+#[derive(Clone, Default)]
+pub(crate) struct Registry {
+    held: Arc<Mutex<HashMap<String, Arc<PodEntry>>>>,
+}
+
+/// What is known of one pod outside of its actor.
+pub(crate) struct PodEntry {
+    pub uid: String,
+    pub namespace: String,
+    pub name: String,
+    /// The name of its child in the tree.
+    pub child: String,
+    now: Mutex<PodNow>,
+    changes: watch::Sender<u64>,
+}
+
+/// What changes of it.
+struct PodNow {
+    pod: Arc<Pod>,
+    vanished: bool,
+    shim_id: Option<String>,
+    shim: Option<ShimClient>,
+    state: Option<PodState>,
+}
+
+impl Registry {
+    fn held(&self) -> MutexGuard<'_, HashMap<String, Arc<PodEntry>>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn get(&self, uid: &str) -> Option<Arc<PodEntry>> {
+        self.held().get(uid).cloned()
+    }
+
+    pub fn all(&self) -> Vec<Arc<PodEntry>> {
+        self.held().values().cloned().collect()
+    }
+
+    /// The pod of that name; of two, the one that is not being deleted.
+    pub fn named(&self, namespace: &str, name: &str) -> Option<Arc<PodEntry>> {
+        let held = self.held();
+        let mut found: Vec<_> =
+            held.values().filter(|e| e.namespace == namespace && e.name == name).collect();
+        found.sort_by_key(|e| e.pod().metadata.deletion_timestamp.is_some());
+        found.first().map(|e| Arc::clone(e))
+    }
+
+    pub fn insert(&self, entry: Arc<PodEntry>) {
+        self.held().insert(entry.uid.clone(), entry);
+    }
+
+    pub fn remove(&self, uid: &str) {
+        self.held().remove(uid);
+    }
+}
+
+impl PodEntry {
+    pub fn new(uid: &str, pod: Arc<Pod>, shim_id: Option<String>) -> Self {
+        let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+        let name = pod.metadata.name.clone().unwrap_or_default();
+        let mark = uid.get(..8).unwrap_or(uid);
+        Self {
+            uid: uid.to_string(),
+            child: format!("{namespace}_{name}_{mark}"),
+            namespace,
+            name,
+            changes: watch::channel(0).0,
+            now: Mutex::new(PodNow { pod, vanished: false, shim_id, shim: None, state: None }),
+        }
+    }
+
+    fn now(&self) -> MutexGuard<'_, PodNow> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The manifest as last seen.
+    pub fn pod(&self) -> Arc<Pod> {
+        self.now().pod.clone()
+    }
+
+    pub fn set_pod(&self, pod: Arc<Pod>) {
+        self.now().pod = pod;
+    }
+
+    /// Whether the API has forgotten it.
+    pub fn vanished(&self) -> bool {
+        self.now().vanished
+    }
+
+    pub fn set_vanished(&self) {
+        self.now().vanished = true;
+    }
+
+    /// The shim that has (or is about to have) the pod.
+    pub fn shim_id(&self) -> Option<String> {
+        self.now().shim_id.clone()
+    }
+
+    /// The connection to it.
+    pub fn shim(&self) -> Option<ShimClient> {
+        self.now().shim.clone()
+    }
+
+    pub fn set_shim(&self, shim: Option<ShimClient>) {
+        let mut now = self.now();
+        now.shim_id = shim.as_ref().map(|s| s.id().to_string());
+        now.shim = shim;
+    }
+
+    /// The state that the pod's actor last had.
+    pub fn state(&self) -> Option<PodState> {
+        self.now().state.clone()
+    }
+
+    pub fn set_state(&self, state: PodState) {
+        self.now().state = Some(state);
+        self.changes.send_modify(|n| *n += 1);
+    }
+
+    /// Wakes whoever waits for another state.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// The directory of its logs: `NAMESPACE_NAME_UID`.
+    pub fn log_dir(&self) -> String {
+        format!("{}_{}_{}", self.namespace, self.name, self.uid)
+    }
+}

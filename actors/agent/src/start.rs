@@ -1,0 +1,196 @@
+//! Opening a node and putting its actors into a tree.
+
+use crate::config::{AgentConfig, Layout, bridge_name};
+use crate::event::EventHandle;
+use crate::gate::NodeGate;
+use crate::image::ImageHandle;
+use crate::manager::ManagerHandle;
+use crate::network::PodNetwork;
+use crate::node::{self, Machine};
+use crate::services::{Registry, Services};
+use crate::spare::SpareHandle;
+use crate::status::StatusHandle;
+use crate::trace::{PodTrace, Traces};
+use kabuki_kit::{ChildSpec, Strategy, SupervisorHandle, SupervisorSpec, Tree};
+use kabuki_lifecycle::Host;
+use kabuki_lifecycle::resources::{QosClass, cgroup_parent};
+use kabuki_net::{NetError, NetworkConfig};
+use kabuki_protocol::NodeHandle;
+use kabuki_runtime::image::{ImageError, ImageStore, StoreOptions};
+use kabuki_runtime::{CgroupError, Cgroups, ShimLauncher};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A pod's actors restart on their own account; the group of all of them rarely.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
+
+/// Why a node cannot run on this machine.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A directory cannot be made.
+    #[error("cannot make directory {}: {source}", path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The images cannot be opened.
+    #[error("images: {0}")]
+    Images(#[from] ImageError),
+    /// The pod network cannot be made.
+    #[error("pod network: {0}")]
+    Network(#[from] NetError),
+    /// The cgroups cannot be made.
+    #[error("cgroups: {0}")]
+    Cgroups(#[from] CgroupError),
+    /// The work ended before it was done.
+    #[error("opening the node was cut short: {0}")]
+    CutShort(String),
+}
+
+/// A node that is ready to run. Keep it for as long as its actors run.
+#[derive(Clone)]
+pub struct NodeAgent {
+    services: Arc<Services>,
+    machine: Machine,
+    pods: SupervisorHandle,
+    manager: ManagerHandle,
+    tree: Tree,
+}
+
+impl NodeAgent {
+    /// Opens images, network and cgroups. Must be called in the node's network namespace. No
+    /// actor runs yet.
+    ///
+    /// # Errors
+    /// Naming what this machine lacks or refuses.
+    pub async fn open(config: AgentConfig, tree: &Tree) -> Result<Self, OpenError> {
+        let layout = Layout::new(&config.data_dir);
+        for (dir, mode) in directories(&layout) {
+            make_dir(&dir, mode)?;
+        }
+        let options = StoreOptions {
+            registries: config.registries.clone(),
+            ca_file: config.registry_ca_file.clone(),
+            ..StoreOptions::default()
+        };
+        let place = layout.images();
+        let opened = tokio::task::spawn_blocking(move || ImageStore::open_with(place, options));
+        let network = PodNetwork::open(NetworkConfig {
+            bridge: bridge_name(&layout),
+            pod_cidr: config.pod_cidr,
+            cluster_cidr: config.cluster_cidr,
+            mtu: None,
+        });
+        let (store, network) = tokio::join!(opened, network);
+        let store = store.map_err(|error| OpenError::CutShort(error.to_string()))??;
+        let cgroups = Cgroups::detect()?;
+        for class in [QosClass::Guaranteed, QosClass::Burstable, QosClass::BestEffort] {
+            cgroups.create(&cgroup_parent(&layout.cgroup, class))?;
+        }
+        cgroups.create(&layout.shim_cgroup())?;
+        let mut launcher = ShimLauncher::new(layout.shims()).with_cgroup(layout.shim_cgroup());
+        if let Some((program, arguments)) = config.shim.clone() {
+            launcher = launcher.with_program(program, arguments);
+        }
+        let machine = Machine::read(&layout.data);
+        let (api, traces) = (config.api.clone(), Traces::default());
+        let services = Services {
+            host: Host { ips: vec![config.node_ip.to_string()] },
+            capacity: machine.resources.clone(),
+            cgroups,
+            network: network?,
+            images: ImageHandle::new(store, api.clone()),
+            events: EventHandle::new(api.clone(), &config.node_name),
+            statuses: StatusHandle::new(api.clone(), traces.clone()),
+            spares: SpareHandle::new(launcher.clone(), config.spare_shims),
+            launcher,
+            traces,
+            pods: Registry::default(),
+            api,
+            layout,
+            config,
+        };
+        let pods = SupervisorHandle::new("pods");
+        Ok(Self {
+            services: Arc::new(services),
+            machine,
+            manager: ManagerHandle::new(pods.clone()),
+            pods,
+            tree: tree.clone(),
+        })
+    }
+
+    /// The node's actors, to be put into a tree.
+    pub fn child(&self) -> ChildSpec {
+        let own = self.clone();
+        ChildSpec::supervisor("agent", move |_| {
+            SupervisorSpec::new(Strategy::OneForOne)
+                .never_give_up()
+                .backoff(BACKOFF.0, BACKOFF.1)
+                .child(own.services.images.child())
+                .child(own.services.events.child())
+                .child(own.services.statuses.child())
+                .child(own.services.spares.child())
+                .child(node::child(&own.services, &own.machine))
+                .child(own.keeping())
+        })
+    }
+
+    /// The manager knows the pods' actors, so it restarts with their supervisor.
+    fn keeping(&self) -> ChildSpec {
+        let own = self.clone();
+        ChildSpec::supervisor("keeping", move |_| {
+            let handle = own.pods.clone();
+            let pods = ChildSpec::supervisor("pods", move |_| {
+                SupervisorSpec::new(Strategy::OneForOne)
+                    .never_give_up()
+                    .backoff(BACKOFF.0, BACKOFF.1)
+                    .handle(&handle)
+            });
+            SupervisorSpec::new(Strategy::RestForOne)
+                .never_give_up()
+                .backoff(BACKOFF.0, BACKOFF.1)
+                .child(pods)
+                .child(own.manager.child(&own.services))
+        })
+    }
+
+    /// The node as those see it who want logs, terminals and images of it.
+    pub fn node(&self) -> NodeHandle {
+        Arc::new(NodeGate::new(self.services.clone(), self.tree.clone()))
+    }
+
+    /// How long the stages of the latest pods' starts took.
+    pub fn traces(&self) -> Vec<PodTrace> {
+        self.services.traces.all()
+    }
+
+    /// The image store, for images that come with the program.
+    pub fn images(&self) -> &ImageStore {
+        self.services.images.store()
+    }
+}
+
+/// The directories of a node and who may look into them.
+fn directories(layout: &Layout) -> Vec<(PathBuf, u32)> {
+    vec![
+        (layout.data.clone(), 0o755),
+        (layout.run.clone(), 0o711),
+        (layout.shims(), 0o700),
+        (layout.pods(), 0o711),
+        (layout.memory_volumes(), 0o711),
+        (layout.pod_logs(), 0o755),
+        (layout.container_logs(), 0o755),
+    ]
+}
+
+fn make_dir(path: &Path, mode: u32) -> Result<(), OpenError> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(mode).create(path);
+    made.map_err(|source| OpenError::Directory { path: path.to_path_buf(), source })
+}

@@ -1,0 +1,242 @@
+//! Writes the statuses of pods to the API: of each pod the newest, one request at a time.
+//!
+//! What is to be written is kept outside of the actor, so nothing is lost when it restarts. A
+//! request that fails is repeated until it succeeds or the pod is gone.
+
+use crate::api;
+use crate::trace::{Stage, Traces};
+use kabuki_kit::{ChildSpec, Slot};
+use kabuki_model::request::Subresource;
+use kabuki_model::status::Reason;
+use kabuki_model::{ObjectKey, Resource, StatusError};
+use kabuki_protocol::ApiHandle;
+use k8s_openapi::api::core::v1::PodStatus;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor_cluster::RactorMessage;
+use serde_json::{Value, json};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Requests at a time. The API commits many writes with one sync, so more than one is faster.
+const AT_ONCE: usize = 64;
+/// The first repetition of a failed request waits this long, the next ones twice as long each.
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// The fields that the agent owns: those that a status lacks are removed from the API's.
+const OWNED: &[&str] = &["hostIP", "hostIPs", "podIP", "podIPs", "reason", "message"];
+
+#[derive(RactorMessage)]
+pub(crate) enum StatusMessage {
+    Look,
+    Written { uid: String, version: u64, outcome: Outcome },
+    Retry(String),
+}
+
+pub(crate) enum Outcome {
+    Done,
+    Again,
+}
+
+/// Reaches the writer.
+#[derive(Clone)]
+pub(crate) struct StatusHandle {
+    slot: Slot<StatusMessage>,
+    desk: Arc<Desk>,
+}
+
+/// What is still to be written.
+struct Desk {
+    api: ApiHandle,
+    traces: Traces,
+    letters: Mutex<HashMap<String, Letter>>,
+}
+
+struct Letter {
+    key: ObjectKey,
+    patch: Arc<Value>,
+    runs: bool,
+    version: u64,
+    written: u64,
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+impl StatusHandle {
+    pub fn new(api: ApiHandle, traces: Traces) -> Self {
+        let desk = Desk { api, traces, letters: Mutex::default() };
+        Self { slot: Slot::new("statuses"), desk: Arc::new(desk) }
+    }
+
+    pub fn child(&self) -> ChildSpec {
+        let desk = self.desk.clone();
+        ChildSpec::worker("statuses", &self.slot, move |_| (Statuses { desk: desk.clone() }, ()))
+    }
+
+    /// Has a status written, in place of one that still waits.
+    pub fn report(&self, uid: &str, namespace: &str, name: &str, status: &PodStatus) {
+        let Ok(mut value) = serde_json::to_value(status) else {
+            return;
+        };
+        for field in OWNED {
+            if value.get(field).is_none() {
+                value[*field] = Value::Null;
+            }
+        }
+        let patch = Arc::new(json!({"metadata": {"uid": uid}, "status": value}));
+        let mut letters = self.desk.letters();
+        let letter = letters.entry(uid.to_string()).or_insert_with(|| Letter {
+            key: ObjectKey::new(Resource::PODS, namespace, name),
+            patch: patch.clone(),
+            runs: false,
+            version: 0,
+            written: 0,
+            waiting: Vec::new(),
+        });
+        letter.patch = patch;
+        letter.runs = status.phase.as_deref() == Some("Running");
+        letter.version += 1;
+        drop(letters);
+        // A writer that restarts looks by itself.
+        let _ = self.slot.cast(StatusMessage::Look);
+    }
+
+    /// Returns when the newest status of a pod is written, or the pod is gone.
+    pub async fn flush(&self, uid: &str) {
+        let written = {
+            let mut letters = self.desk.letters();
+            match letters.get_mut(uid) {
+                Some(letter) if letter.written < letter.version => {
+                    let (sender, written) = oneshot::channel();
+                    letter.waiting.push(sender);
+                    written
+                }
+                _ => return,
+            }
+        };
+        let _ = written.await;
+    }
+
+    /// Forgets a pod whose life is over.
+    pub fn forget(&self, uid: &str) {
+        self.desk.letters().remove(uid);
+    }
+}
+
+impl Desk {
+    fn letters(&self) -> MutexGuard<'_, HashMap<String, Letter>> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Statuses {
+    desk: Arc<Desk>,
+}
+
+#[derive(Default)]
+struct StatusesState {
+    /// Pods with a request under way or a repetition to come.
+    busy: HashSet<String>,
+    /// Repetitions in a row, by pod.
+    failures: HashMap<String, u32>,
+}
+
+impl Statuses {
+    fn look(&self, myself: &ActorRef<StatusMessage>, state: &mut StatusesState) {
+        let letters = self.desk.letters();
+        for (uid, letter) in letters.iter() {
+            if state.busy.len() >= AT_ONCE {
+                return;
+            }
+            if letter.written == letter.version || !state.busy.insert(uid.clone()) {
+                continue;
+            }
+            let (uid, version) = (uid.clone(), letter.version);
+            let (key, patch) = (letter.key.clone(), letter.patch.clone());
+            let (runs, desk, myself) = (letter.runs, self.desk.clone(), myself.clone());
+            tokio::spawn(async move {
+                let status = Some(Subresource::Status);
+                let written = api::patch(&desk.api, key.clone(), status, &patch).await;
+                if runs && written.is_ok() {
+                    desk.traces.reach(&uid, Stage::Report);
+                }
+                let outcome = outcome(&key, written);
+                let _ = myself.cast(StatusMessage::Written { uid, version, outcome });
+            });
+        }
+    }
+
+    fn written(&self, uid: &str, version: u64) {
+        let mut letters = self.desk.letters();
+        if let Some(letter) = letters.get_mut(uid) {
+            letter.written = letter.written.max(version);
+            if letter.written == letter.version {
+                for waiting in letter.waiting.drain(..) {
+                    let _ = waiting.send(());
+                }
+            }
+        }
+    }
+}
+
+/// What a pod that is gone (or refuses its status for good) was to be told no longer matters.
+fn outcome(key: &ObjectKey, written: Result<(), StatusError>) -> Outcome {
+    let Err(error) = written else {
+        return Outcome::Done;
+    };
+    match error.reason {
+        Reason::NotFound => Outcome::Done,
+        Reason::Invalid | Reason::BadRequest | Reason::Forbidden => {
+            tracing::error!(pod.key = %key, %error, "pod status was refused");
+            Outcome::Done
+        }
+        _ => {
+            tracing::debug!(pod.key = %key, %error, "pod status was not written yet");
+            Outcome::Again
+        }
+    }
+}
+
+impl Actor for Statuses {
+    type Msg = StatusMessage;
+    type State = StatusesState;
+    type Arguments = ();
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<StatusMessage>,
+        (): (),
+    ) -> Result<StatusesState, ActorProcessingErr> {
+        let mut state = StatusesState::default();
+        self.look(&myself, &mut state);
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<StatusMessage>,
+        message: StatusMessage,
+        state: &mut StatusesState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            StatusMessage::Look => {}
+            StatusMessage::Written { uid, version, outcome: Outcome::Done } => {
+                state.busy.remove(&uid);
+                state.failures.remove(&uid);
+                self.written(&uid, version);
+            }
+            StatusMessage::Written { uid, outcome: Outcome::Again, .. } => {
+                let failures = state.failures.entry(uid.clone()).or_default();
+                let delay = RETRY_FIRST.saturating_mul(1 << (*failures).min(10)).min(RETRY_MAX);
+                *failures += 1;
+                myself.send_after(delay, move || StatusMessage::Retry(uid));
+            }
+            StatusMessage::Retry(uid) => {
+                state.busy.remove(&uid);
+            }
+        }
+        self.look(&myself, state);
+        Ok(())
+    }
+}

@@ -1,0 +1,168 @@
+//! Volumes: directories that are made before a pod's containers and go after them.
+//!
+//! | kind | where |
+//! |---|---|
+//! | `emptyDir` | the pod's directory; in memory, a tmpfs in the pod's own mount namespace |
+//! | `configMap` | the pod's directory |
+//! | `secret` | the node's run directory, which is in memory: secrets never reach a disk |
+//! | `hostPath` | where it says |
+
+mod content;
+mod host_path;
+mod writer;
+
+use crate::services::{PodEntry, Services};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, Volume};
+use kabuki_lifecycle::Fact;
+use kabuki_model::Quantity;
+use kabuki_runtime::PodMount;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Why a volume is not there.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum VolumeError {
+    #[error("{0}")]
+    Refused(String),
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Api(#[from] kabuki_model::StatusError),
+}
+
+/// Where a volume is on the node.
+pub(crate) struct Place {
+    pub path: PathBuf,
+    /// Whether nobody may write to it.
+    pub readonly: bool,
+}
+
+/// Anyone may write to an `emptyDir`, as Kubernetes has it.
+const EMPTY_DIR_MODE: u32 = 0o777;
+/// New files inherit the group where the pod has one for its volumes.
+const SET_GROUP: u32 = 0o2000;
+
+/// Where a volume is (or will be).
+///
+/// # Errors
+/// When this version does not know the kind of volume.
+pub(crate) fn place(
+    services: &Services,
+    uid: &str,
+    volume: &Volume,
+) -> Result<Place, VolumeError> {
+    let name = &volume.name;
+    let on_disk = services.layout.pod(uid).join("volumes").join(name);
+    let in_memory = services.layout.memory_volumes().join(uid).join(name);
+    if let Some(empty) = &volume.empty_dir {
+        let path = match empty.medium.as_deref() {
+            None | Some("") => on_disk,
+            Some("Memory") => in_memory,
+            Some(other) => {
+                return Err(VolumeError::Refused(format!("emptyDir medium {other} is not supported")));
+            }
+        };
+        return Ok(Place { path, readonly: false });
+    }
+    if volume.config_map.is_some() {
+        return Ok(Place { path: on_disk, readonly: true });
+    }
+    if volume.secret.is_some() {
+        return Ok(Place { path: in_memory, readonly: true });
+    }
+    if let Some(host) = &volume.host_path {
+        return Ok(Place { path: PathBuf::from(&host.path), readonly: false });
+    }
+    Err(VolumeError::Refused(format!("the kind of volume {name:?} is not supported")))
+}
+
+/// The volumes that are file systems in memory: the pod's shim mounts them.
+pub(crate) fn memory_mounts(services: &Services, entry: &PodEntry, spec: &PodSpec) -> Vec<PodMount> {
+    let group = fs_group(spec);
+    let mut mounts = Vec::new();
+    for volume in spec.volumes.iter().flatten() {
+        let Some(empty) = volume.empty_dir.as_ref() else { continue };
+        if empty.medium.as_deref() != Some("Memory") {
+            continue;
+        }
+        let Ok(place) = place(services, &entry.uid, volume) else { continue };
+        let limit = empty.size_limit.as_ref().and_then(|q| Quantity::try_from(q).ok());
+        mounts.push(PodMount {
+            path: place.path.to_string_lossy().into_owned(),
+            size: limit.map_or(0, |q| u64::try_from(q.value_ceil()).unwrap_or(0)),
+            mode: EMPTY_DIR_MODE | if group.is_some() { SET_GROUP } else { 0 },
+            uid: 0,
+            gid: group.unwrap_or(0),
+        });
+    }
+    mounts
+}
+
+pub(crate) fn fs_group(spec: &PodSpec) -> Option<u32> {
+    let id = spec.security_context.as_ref().and_then(|c| c.fs_group)?;
+    u32::try_from(id).ok()
+}
+
+/// Makes all volumes of a pod.
+pub(crate) async fn prepare(services: &Arc<Services>, entry: &Arc<PodEntry>) -> Fact {
+    let pod = entry.pod();
+    let spec = pod.spec.clone().unwrap_or_default();
+    for volume in spec.volumes.iter().flatten() {
+        if let Err(error) = prepare_one(services, &entry.uid, &pod, volume).await {
+            let (volume, message) = (volume.name.clone(), error.to_string());
+            return Fact::VolumesFailed { volume, message };
+        }
+    }
+    Fact::VolumesReady
+}
+
+async fn prepare_one(
+    services: &Arc<Services>,
+    uid: &str,
+    pod: &Pod,
+    volume: &Volume,
+) -> Result<(), VolumeError> {
+    let place = place(services, uid, volume)?;
+    let group = pod.spec.as_ref().and_then(fs_group);
+    if volume.config_map.is_some() || volume.secret.is_some() {
+        let files = content::fetch(services, pod, volume).await?;
+        return blocking(move || writer::write(&place.path, &files, group)).await;
+    }
+    if let Some(host) = volume.host_path.clone() {
+        return blocking(move || host_path::check(&host)).await;
+    }
+    let in_memory = volume.empty_dir.as_ref().is_some_and(|e| e.medium.as_deref() == Some("Memory"));
+    if in_memory {
+        return Ok(());
+    }
+    blocking(move || empty_dir(&place.path, group)).await
+}
+
+async fn blocking(
+    work: impl FnOnce() -> Result<(), VolumeError> + Send + 'static,
+) -> Result<(), VolumeError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| VolumeError::Refused(error.to_string()))?
+}
+
+fn empty_dir(path: &Path, group: Option<u32>) -> Result<(), VolumeError> {
+    let failed = |action| {
+        let path = path.to_path_buf();
+        move |source| VolumeError::Io { action, path, source }
+    };
+    let mode = EMPTY_DIR_MODE | if group.is_some() { SET_GROUP } else { 0 };
+    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(failed("make"))?;
+    // Not by the mode at creation, which the process' own mask would cut.
+    if let Some(group) = group {
+        chown(path, None, Some(group)).map_err(failed("set the group of"))?;
+    }
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+        .map_err(failed("set the mode of"))
+}

@@ -1,0 +1,270 @@
+//! Whatever happens in whatever order, the invariants hold.
+
+use super::world::{pod, typed};
+use crate::machine::{Effect, Exit, Fact, Host, ImageFailure, Instance, PodMachine, PodState};
+use crate::machine::{Seen, SeenContainer};
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// A node that does what it is told, in any order and with any outcome.
+struct Node {
+    now: Timestamp,
+    machine: PodMachine,
+    /// Effects whose outcome is still to come.
+    open: Vec<Effect>,
+    live: BTreeMap<Instance, bool>,
+    starts: BTreeMap<String, u32>,
+    torn_down: bool,
+}
+
+impl Node {
+    fn new(policy: &str) -> Self {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
+        let spec = json!({"restartPolicy": policy, "terminationGracePeriodSeconds": 5,
+            "containers": [{"name": "a", "image": "x"}, {"name": "b", "image": "y"}]});
+        let machine = PodMachine::new(typed(&pod(spec)), Host::default(), now);
+        let (open, live, starts) = Default::default();
+        let mut node = Self { now, machine, open, live, starts, torn_down: false };
+        let effects = node.machine.start(now);
+        node.take(effects);
+        node
+    }
+
+    fn tell(&mut self, fact: Fact) {
+        let finished = self.machine.is_finished();
+        let effects = self.machine.handle(fact, self.now);
+        assert!(!finished || effects.is_empty(), "nothing follows the end: {effects:?}");
+        self.take(effects);
+    }
+
+    fn take(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match &effect {
+                Effect::CreateContainer(instance) => {
+                    let others = self.live.keys().filter(|i| i.container == instance.container);
+                    assert_eq!(others.count(), 0, "two instances of {instance:?}");
+                    self.live.insert(instance.clone(), false);
+                }
+                Effect::StartContainer(instance) => {
+                    assert_eq!(self.live.get(instance), Some(&false), "{instance:?} not created");
+                    *self.starts.entry(instance.container.clone()).or_default() += 1;
+                }
+                Effect::Record(_) | Effect::WakeAt(_) | Effect::StatusChanged => continue,
+                Effect::Finished { .. } => {
+                    assert!(self.torn_down, "the sandbox goes first");
+                    assert!(self.live.is_empty(), "nothing is left: {:?}", self.live);
+                    continue;
+                }
+                Effect::TeardownSandbox { keep_volumes } => {
+                    assert!(self.live.values().all(|runs| !runs), "something runs");
+                    self.torn_down |= !keep_volumes;
+                }
+                Effect::RemoveContainer(instance) => {
+                    self.live.remove(instance);
+                    continue;
+                }
+                _ => {}
+            }
+            self.open.push(effect);
+        }
+    }
+
+    /// One open effect comes out, well or badly.
+    fn settle(&mut self, pick: usize, well: bool) {
+        if self.open.is_empty() {
+            return;
+        }
+        let message = "no".to_string();
+        match self.open.swap_remove(pick % self.open.len()) {
+            Effect::PrepareVolumes if well => self.tell(Fact::VolumesReady),
+            Effect::PrepareVolumes => {
+                self.tell(Fact::VolumesFailed { volume: "v".to_string(), message });
+            }
+            Effect::PrepareSandbox if well => {
+                self.tell(Fact::SandboxReady { ips: vec!["10.0.0.1".to_string()] });
+            }
+            Effect::PrepareSandbox => self.tell(Fact::SandboxFailed { message }),
+            Effect::PullImage { container, .. } if well => {
+                let image_id = "i".to_string();
+                self.tell(Fact::ImageReady { container, image_id, pulled: None });
+            }
+            Effect::PullImage { container, .. } => {
+                let failure = ImageFailure::Pull;
+                self.tell(Fact::ImageFailed { container, failure, message });
+            }
+            Effect::CreateContainer(instance) if well => self.tell(Fact::ContainerCreated(instance)),
+            Effect::CreateContainer(instance) => {
+                self.live.remove(&instance);
+                self.tell(Fact::CreateFailed { instance, message });
+            }
+            Effect::StartContainer(instance) if well => {
+                // One whose sandbox is gone does not start.
+                match self.live.get_mut(&instance) {
+                    Some(runs) => {
+                        *runs = true;
+                        let at = self.now;
+                        self.tell(Fact::ContainerStarted { instance, at });
+                    }
+                    None => self.tell(Fact::StartFailed { instance, message }),
+                }
+            }
+            Effect::StartContainer(instance) => {
+                self.live.remove(&instance);
+                self.tell(Fact::StartFailed { instance, message });
+            }
+            Effect::Kill(instance) => self.exit(&instance, 137),
+            Effect::Signal(instance) if well => self.exit(&instance, 143),
+            Effect::TeardownSandbox { .. } => {
+                self.live.clear();
+                self.tell(Fact::SandboxGone);
+            }
+            _ => {}
+        }
+    }
+
+    fn exit(&mut self, instance: &Instance, code: i32) {
+        if self.live.get(instance) == Some(&true) {
+            self.live.remove(instance);
+            let exit = Exit { code, ..Exit::default() };
+            self.tell(Fact::ContainerExited { instance: instance.clone(), exit });
+        }
+    }
+
+    fn exit_any(&mut self, pick: usize, code: i32) {
+        let running: Vec<Instance> =
+            self.live.iter().filter(|(_, runs)| **runs).map(|(i, _)| i.clone()).collect();
+        if !running.is_empty() {
+            self.exit(&running[pick % running.len()], code);
+        }
+    }
+
+    /// The sandbox dies, and everything in it.
+    fn lose_sandbox(&mut self) {
+        if self.machine.state().sandbox == crate::machine::Sandbox::Ready {
+            self.live.retain(|_, runs| !*runs);
+            self.tell(Fact::SandboxLost);
+        }
+    }
+
+    /// The agent ends and another one adopts. What was open may or may not have been done.
+    fn restart(&mut self) {
+        let stored = PodState::from_bytes(&self.machine.state().to_bytes()).expect("it reads");
+        let finished = self.machine.is_finished();
+        let now = self.now;
+        let seen: Vec<SeenContainer> = self
+            .live
+            .iter()
+            .map(|(instance, runs)| SeenContainer {
+                instance: instance.clone(),
+                state: if *runs { Seen::Running { started_at: now } } else { Seen::Created },
+            })
+            .collect();
+        self.open.clear();
+        let pod = self.machine.pod().clone();
+        self.machine = PodMachine::resume(pod, Host::default(), stored, &seen, now);
+        assert_eq!(self.machine.is_finished(), finished);
+        // Starting what is there again is one start.
+        for container in self.live.iter().filter(|(_, runs)| !**runs).map(|(i, _)| &i.container) {
+            if let Some(starts) = self.starts.get_mut(container) {
+                *starts = starts.saturating_sub(1);
+            }
+        }
+        let effects = self.machine.start(now);
+        self.take(effects);
+    }
+
+    fn delete(&mut self, grace_s: i64) {
+        let mut pod = (**self.machine.pod()).clone();
+        pod.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(self.now));
+        pod.metadata.deletion_grace_period_seconds = Some(grace_s);
+        self.tell(Fact::PodChanged(pod.into()));
+    }
+
+    fn pass(&mut self, seconds: i64) {
+        self.now += SignedDuration::from_secs(seconds);
+        self.tell(Fact::Woken);
+    }
+
+    fn check(&self) {
+        for container in &self.machine.state().containers {
+            let starts = self.starts.get(&container.name).copied().unwrap_or(0);
+            if !self.machine.is_ending() && container.life_is_settled() {
+                let restarts = container.restart_count();
+                assert!(restarts <= starts, "{} restarts, {starts} starts", restarts);
+            }
+        }
+    }
+}
+
+impl crate::machine::Container {
+    fn life_is_settled(&self) -> bool {
+        matches!(self.life, crate::machine::Life::Running { .. })
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Settle(usize, bool),
+    Exit(usize, i32),
+    Pass(i64),
+    Lose,
+    Delete(i64),
+    Vanish,
+    Stale(u32),
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        10 => (0..8usize, prop::bool::weighted(0.8)).prop_map(|(p, w)| Step::Settle(p, w)),
+        3 => (0..4usize, 0..3i32).prop_map(|(p, c)| Step::Exit(p, c)),
+        3 => (0..700i64).prop_map(Step::Pass),
+        1 => Just(Step::Lose),
+        1 => (0..20i64).prop_map(Step::Delete),
+        1 => Just(Step::Vanish),
+        1 => (0..4u32).prop_map(Step::Stale),
+        1 => Just(Step::Restart),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn whatever_happens_a_deleted_pod_ends_and_nothing_runs_twice(
+        policy in prop_oneof![Just("Always"), Just("OnFailure"), Just("Never")],
+        steps in prop::collection::vec(step(), 0..60),
+    ) {
+        let mut node = Node::new(policy);
+        for step in steps {
+            match step {
+                Step::Settle(pick, well) => node.settle(pick, well),
+                Step::Exit(pick, code) => node.exit_any(pick, code),
+                Step::Pass(seconds) => node.pass(seconds),
+                Step::Lose => node.lose_sandbox(),
+                Step::Delete(grace) => node.delete(grace),
+                Step::Vanish => node.tell(Fact::PodVanished),
+                Step::Stale(attempt) => {
+                    let instance = Instance { container: "a".to_string(), attempt: attempt + 100 };
+                    node.tell(Fact::ContainerExited { instance, exit: Exit::default() });
+                }
+                Step::Restart => node.restart(),
+            }
+            node.check();
+        }
+        node.delete(5);
+        for _ in 0..200 {
+            if node.machine.is_finished() {
+                break;
+            }
+            node.pass(10);
+            while !node.open.is_empty() {
+                node.settle(0, true);
+            }
+        }
+        prop_assert!(node.machine.is_finished(), "{:#?}", node.machine.state());
+        prop_assert!(node.torn_down);
+    }
+}

@@ -1,0 +1,120 @@
+//! Following several resources at once, for as long as the owner lives: each watch begins with
+//! the whole list, and begins again wherever it was lost.
+
+use kabuki_model::request::ListRequest;
+use kabuki_model::watch::{WatchEvent, WatchRequest, WatchStart};
+use kabuki_model::{Resource, Stored};
+use kabuki_protocol::ApiHandle;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// What happened to an object that is followed.
+#[derive(Debug)]
+pub(crate) struct Followed {
+    /// The object; of a removal, as it last was.
+    pub object: Arc<Stored>,
+    /// The object before, when it was known.
+    pub previous: Option<Arc<Stored>>,
+    /// Whether it is gone.
+    pub removed: bool,
+}
+
+/// How long to wait before a lost watch is begun again.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Follows `resources` until the set is dropped; `sink` takes each change, and waits when it
+/// must. The latest form of every object is remembered, so that a removal that happened while a
+/// watch was lost is still told.
+pub(crate) fn follow(
+    api: &ApiHandle,
+    resources: Vec<Resource>,
+    sink: &mpsc::Sender<Followed>,
+) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    for resource in resources {
+        let (api, sink) = (api.clone(), sink.clone());
+        tasks.spawn(async move {
+            let mut known: HashMap<Arc<str>, Arc<Stored>> = HashMap::new();
+            loop {
+                follow_once(&api, &resource, &sink, &mut known).await;
+                if sink.is_closed() {
+                    return;
+                }
+                tokio::time::sleep(RETRY).await;
+            }
+        });
+    }
+    tasks
+}
+
+async fn follow_once(
+    api: &ApiHandle,
+    resource: &Resource,
+    sink: &mpsc::Sender<Followed>,
+    known: &mut HashMap<Arc<str>, Arc<Stored>>,
+) {
+    let request = WatchRequest {
+        selection: ListRequest::all(resource.clone(), None),
+        start: WatchStart::List,
+        bookmarks: true,
+    };
+    let mut watch = match api.watch(request).await {
+        Ok(watch) => watch,
+        Err(error) => {
+            tracing::warn!(resource = %resource, error = %error, "cannot watch");
+            return;
+        }
+    };
+    let mut stale: HashMap<Arc<str>, Arc<Stored>> = known.clone();
+    while let Some(event) = watch.next().await {
+        let change = match event {
+            Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
+                stale.remove(&object.uid);
+                let previous = known.insert(object.uid.clone(), object.clone());
+                if previous.as_ref().is_some_and(|p| p.revision == object.revision) {
+                    continue;
+                }
+                vec![Followed {
+                    object,
+                    previous,
+                    removed: false,
+                }]
+            }
+            Ok(WatchEvent::Deleted(object)) => {
+                let previous = known.remove(&object.uid);
+                vec![Followed {
+                    object,
+                    previous,
+                    removed: true,
+                }]
+            }
+            // The list is complete: what is known and was not in it has gone meanwhile.
+            Ok(WatchEvent::Bookmark {
+                initial_end: true, ..
+            }) => stale
+                .drain()
+                .filter_map(|(uid, object)| {
+                    known.remove(&uid);
+                    Some(Followed {
+                        previous: Some(object.clone()),
+                        object,
+                        removed: true,
+                    })
+                })
+                .collect(),
+            Ok(WatchEvent::Bookmark { .. }) => continue,
+            Err(error) => {
+                tracing::debug!(resource = %resource, error = %error, "watch was lost");
+                return;
+            }
+        };
+        for change in change {
+            if sink.send(change).await.is_err() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What the gateway is asked.
+
+use kabuki_kit::Permit;
+use kabuki_model::StatusError;
+use kabuki_model::identity::Identity;
+use kabuki_model::request::{Answer, Request};
+use ractor::RpcReplyPort;
+use ractor_cluster::RactorMessage;
+
+/// Messages of the gateway.
+#[derive(RactorMessage)]
+pub enum GatewayMessage {
+    /// Perform a write.
+    Perform {
+        /// Who asks.
+        who: Identity,
+        /// What for.
+        request: Request,
+        /// Room among the writes under way; given back when the write is done.
+        permit: Permit,
+        /// The answer.
+        reply: RpcReplyPort<Result<Answer, StatusError>>,
+    },
+}

@@ -1,0 +1,243 @@
+//! One client's session: the table of its calls. Reading and writing the socket are tasks of the
+//! session; the reader waits for each frame to be handled, so that the mailbox holds at most one.
+
+use super::Services;
+use super::call::{Running, begin};
+use super::output::{Output, write_frames};
+use kabuki_kit::{ChildSpec, Restart, Slot};
+use kabuki_model::identity::Identity;
+use kabuki_protocol::frame;
+use kabuki_protocol::session::{ClientFrame, MAX_OPEN_CALLS, ServerFrame, VERSION};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use ractor_cluster::RactorMessage;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncRead, ReadHalf};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinSet;
+use tokio_rustls::server::TlsStream;
+
+/// A frame is handled at once; one that is not shows a broken session.
+const HANDLE_LIMIT: Duration = Duration::from_secs(10);
+/// A client that connects and says nothing is gone by then.
+const HELLO_LIMIT: Duration = Duration::from_secs(10);
+
+/// Messages of a session.
+#[derive(RactorMessage)]
+pub(super) enum SessionMessage {
+    /// A frame came in.
+    Received {
+        /// The frame.
+        frame: ClientFrame,
+        /// Tells the reader to go on.
+        reply: RpcReplyPort<()>,
+    },
+    /// The client is gone, or spoke nonsense.
+    Lost(String),
+    /// A call has ended by itself.
+    Ended(u32),
+}
+
+struct Session;
+
+struct SessionArgs {
+    stream: TlsStream<TcpStream>,
+    peer: SocketAddr,
+    who: Identity,
+    services: Services,
+    permit: OwnedSemaphorePermit,
+}
+
+struct SessionState {
+    peer: SocketAddr,
+    who: Arc<Identity>,
+    services: Services,
+    output: Output,
+    greeted: bool,
+    calls: HashMap<u32, Running>,
+    /// Dropped with the state: ends the reader and the writer.
+    _tasks: JoinSet<()>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// What the sessions' supervisor starts for one connection. It runs once: a session that failed
+/// cannot be taken up again, because its socket is gone.
+pub(super) fn session_child(
+    number: u64,
+    stream: TlsStream<TcpStream>,
+    peer: SocketAddr,
+    who: Identity,
+    services: Services,
+    permit: OwnedSemaphorePermit,
+) -> ChildSpec {
+    let name = format!("session-{number}");
+    let slot = Slot::new(&name);
+    let args = Mutex::new(Some(SessionArgs {
+        stream,
+        peer,
+        who,
+        services,
+        permit,
+    }));
+    ChildSpec::worker(&name, &slot, move |_place| {
+        let args = args.lock().unwrap_or_else(PoisonError::into_inner).take();
+        (Session, args)
+    })
+    .restart(Restart::Temporary)
+}
+
+impl Actor for Session {
+    type Msg = SessionMessage;
+    type State = SessionState;
+    type Arguments = Option<SessionArgs>;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<SessionMessage>,
+        args: Option<SessionArgs>,
+    ) -> Result<SessionState, ActorProcessingErr> {
+        let args = args.ok_or("a session cannot be started twice")?;
+        let (reader, writer) = tokio::io::split(args.stream);
+        let (output, outgoing) = Output::channel();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(read_frames(reader, myself.clone()));
+        tasks.spawn(async move {
+            let why = write_frames(writer, outgoing).await;
+            let _ = myself.cast(SessionMessage::Lost(why));
+        });
+        tracing::debug!(client.address = %args.peer, client.user = args.who.user, "session opened");
+        Ok(SessionState {
+            peer: args.peer,
+            who: Arc::new(args.who),
+            services: args.services,
+            output,
+            greeted: false,
+            calls: HashMap::new(),
+            _tasks: tasks,
+            _permit: args.permit,
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<SessionMessage>,
+        message: SessionMessage,
+        state: &mut SessionState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            SessionMessage::Received { frame, reply } => {
+                if let Err(why) = state.receive(&myself, frame) {
+                    state.output.last_word(why.clone()).await;
+                    state.log_end(&why);
+                    myself.stop(Some(why));
+                }
+                // The reader may be gone already.
+                let _ = reply.send(());
+            }
+            SessionMessage::Lost(why) => {
+                state.log_end(&why);
+                myself.stop(Some(why));
+            }
+            SessionMessage::Ended(id) => {
+                state.calls.remove(&id);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl SessionState {
+    fn log_end(&self, why: &str) {
+        tracing::debug!(client.address = %self.peer, why, "session ended");
+    }
+
+    /// Handles a frame; an error is the client's fault and ends the session.
+    fn receive(
+        &mut self,
+        myself: &ActorRef<SessionMessage>,
+        frame: ClientFrame,
+    ) -> Result<(), String> {
+        match frame {
+            ClientFrame::Hello { version, agent } => {
+                if std::mem::replace(&mut self.greeted, true) {
+                    return Err("the client repeated its hello".to_string());
+                }
+                tracing::debug!(client.address = %self.peer, client.agent = agent, "client said hello");
+                self.output.control(ServerFrame::Welcome {
+                    version: VERSION,
+                    node: self.services.version.node.clone(),
+                })?;
+                match version {
+                    VERSION => Ok(()),
+                    other => Err(format!(
+                        "version {other} of the protocol is not served, only {VERSION}"
+                    )),
+                }
+            }
+            _ if !self.greeted => Err("the client did not say hello first".to_string()),
+            ClientFrame::Call { id, call } => {
+                if self.calls.contains_key(&id) {
+                    return Err(format!("call {id} is open already"));
+                }
+                if self.calls.len() >= MAX_OPEN_CALLS {
+                    return Err(format!("more than {MAX_OPEN_CALLS} calls are open at once"));
+                }
+                let done = myself.clone();
+                let ended = move || drop(done.cast(SessionMessage::Ended(id)));
+                let who = self.who.clone();
+                let running = begin(id, call, who, &self.services, &self.output, ended);
+                self.calls.insert(id, running);
+                Ok(())
+            }
+            ClientFrame::Input { id, chunk } => match self.calls.get(&id) {
+                Some(running) => running.input(chunk),
+                // It ended while this was on its way.
+                None => Ok(()),
+            },
+            ClientFrame::Credit { id, frames } => {
+                if let Some(running) = self.calls.get(&id) {
+                    running.credit(frames);
+                }
+                Ok(())
+            }
+            ClientFrame::Cancel { id } => {
+                self.calls.remove(&id);
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn read_frames(
+    mut reader: ReadHalf<impl AsyncRead>,
+    session: ActorRef<SessionMessage>,
+) {
+    let mut first = true;
+    let why = loop {
+        let next = frame::read::<ClientFrame>(&mut reader);
+        let next = match std::mem::take(&mut first) {
+            true => match tokio::time::timeout(HELLO_LIMIT, next).await {
+                Ok(next) => next,
+                Err(_) => break "the client said nothing".to_string(),
+            },
+            false => next.await,
+        };
+        let frame = match next {
+            Ok(Some(frame)) => frame,
+            Ok(None) => break "the client closed the connection".to_string(),
+            Err(error) => break error.to_string(),
+        };
+        let message = |reply| SessionMessage::Received { frame, reply };
+        if session
+            .call(message, Some(HANDLE_LIMIT))
+            .await
+            .is_err()
+        {
+            return;
+        }
+    };
+    let _ = session.cast(SessionMessage::Lost(why));
+}

@@ -1,0 +1,73 @@
+//! Which node a stream goes to, and whether the caller may open it.
+
+use super::Services;
+use kabuki_admission::Attributes;
+use kabuki_model::identity::Identity;
+use kabuki_model::view::{Index, View, index_entries};
+use kabuki_model::{ObjectKey, Resource, StatusError};
+use kabuki_protocol::NodeStream;
+use kabuki_protocol::node::{NodeRequest, PodRef};
+
+pub(super) async fn open_node(
+    services: &Services,
+    who: &Identity,
+    node: Option<String>,
+    request: NodeRequest,
+) -> Result<NodeStream, StatusError> {
+    let name = match pod_access(&request) {
+        Some((pod, verb, part)) => {
+            let key = ObjectKey::new(Resource::PODS, &pod.namespace, &pod.name);
+            let attributes = Attributes::object(verb, &key, part);
+            services.gateway.authorize(who, &attributes)?;
+            node_of(services, &key)?
+        }
+        None => {
+            let name = node.unwrap_or_else(|| services.version.node.clone());
+            let key = ObjectKey::new(Resource::NODES, "", &name);
+            let verb = match request {
+                NodeRequest::Actors | NodeRequest::Check | NodeRequest::ImageList => "get",
+                _ => "create",
+            };
+            let attributes = Attributes::object(verb, &key, "proxy");
+            services.gateway.authorize(who, &attributes)?;
+            name
+        }
+    };
+    let Some(node) = services.nodes.node(&name) else {
+        let key = ObjectKey::new(Resource::NODES, "", &name);
+        return Err(match services.gateway.view().get(&key) {
+            Some(_) => StatusError::unavailable(format!("node {name:?} is not connected")),
+            None => StatusError::not_found(&key),
+        });
+    };
+    node.open(request).await
+}
+
+/// The pod of a request, and what it asks of it in the words of authorisation.
+fn pod_access(request: &NodeRequest) -> Option<(&PodRef, &'static str, &'static str)> {
+    match request {
+        NodeRequest::Logs(logs) => Some((&logs.pod, "get", "log")),
+        NodeRequest::Exec(exec) => Some((&exec.pod, "create", "exec")),
+        NodeRequest::Attach(attach) => Some((&attach.pod, "create", "attach")),
+        NodeRequest::PortForward { pod, .. } => Some((pod, "create", "portforward")),
+        NodeRequest::Actors
+        | NodeRequest::KillActor { .. }
+        | NodeRequest::Check
+        | NodeRequest::ImageList
+        | NodeRequest::ImagePull { .. }
+        | NodeRequest::ImageLoad { .. }
+        | NodeRequest::ImageRemove { .. } => None,
+    }
+}
+
+/// The node that a pod is bound to.
+fn node_of(services: &Services, key: &ObjectKey) -> Result<String, StatusError> {
+    let view = services.gateway.view();
+    let pod = view.get(key).ok_or_else(|| StatusError::not_found(key))?;
+    let bound = index_entries(&pod.key, &pod.json)
+        .into_iter()
+        .find_map(|(index, value)| (index == Index::Node).then_some(value));
+    bound.ok_or_else(|| {
+        StatusError::bad_request(format!("pod {} does not have a host assigned", key.name))
+    })
+}

@@ -1,0 +1,476 @@
+//! The log: raft-engine behind checks of its own. Lives on one thread: the engine's fetch and
+//! purge must never run at the same time.
+
+use super::Recovered;
+use super::directory::{Directory, WalError, sync_parent};
+use super::files::LogFiles;
+use super::snapshots;
+use super::watermark::Watermark;
+use kabuki_store::{Position, Snapshot, Store};
+use protobuf::Message as _;
+use raft::eraftpb::{ConfState, Entry, HardState};
+use raft_engine::internals::FilePipeLog;
+use raft_engine::{Command, Config, Engine, LogBatch, MessageExt, ReadableSize, RecoveryMode};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+/// raft-engine keeps many groups; this one is ours.
+const GROUP: u64 = 1;
+const HARD_STATE: &[u8] = b"hard-state";
+
+/// Small files, so that what was compacted is soon removed: a node's log fits in a few of them.
+const FILE_MIB: u64 = 8;
+/// From here on compacted files are removed.
+const PURGE_MIB: u64 = 24;
+
+/// What one Ready wants on disk. Appends are persisted in the order of their numbers.
+#[derive(Debug, Default)]
+pub(crate) struct Append {
+    /// raft-rs' number of the Ready.
+    pub(crate) number: u64,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) hard_state: Option<HardState>,
+    /// Another server's snapshot takes the place of everything before.
+    pub(crate) restart: Option<Box<(Snapshot, ConfState)>>,
+}
+
+struct Entries;
+
+impl MessageExt for Entries {
+    type Entry = Entry;
+
+    fn index(entry: &Entry) -> u64 {
+        entry.index
+    }
+}
+
+type LogEngine = Engine<LogFiles, FilePipeLog<LogFiles>>;
+
+pub(crate) struct Log {
+    engine: LogEngine,
+    path: PathBuf,
+    watermark: Watermark,
+    /// The last entry of the log, or of the snapshot that it begins after.
+    last: Position,
+    directory: Directory,
+}
+
+impl Log {
+    /// Opens the directory. An empty one becomes the first state of a cluster of `voters`.
+    pub(crate) fn open(root: &Path, voters: &[u64]) -> Result<(Self, Recovered), WalError> {
+        let (directory, fresh) = Directory::open(root)?;
+        if fresh {
+            found(&directory, voters)?;
+        }
+        snapshots::sweep(root)?;
+        let watermark = Watermark::open(&directory.synced())?;
+        let (snapshot, conf_state) = snapshots::load_newest(root)?;
+        let path = directory.log();
+        let files = LogFiles::default();
+        let engine = open_engine(&path, &files)?;
+        let read = Reading {
+            engine: &engine,
+            path: &path,
+            snapshot: &snapshot,
+        };
+        let accepted = read.all().and_then(|(entries, hard_state, base)| {
+            check_watermark(&watermark, &snapshot, &entries, &path)?;
+            Ok((entries, hard_state, base))
+        });
+        let (entries, hard_state, base) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                drop(engine);
+                return Err(explain(error, &files, &path));
+            }
+        };
+        files.accept();
+        // The names of new files are durable before anything in them is reported to be.
+        sync_parent(&path)?;
+        sync_parent(&path.join("files"))?;
+        let last = entries.last().map_or(snapshot.position(), position);
+        let log = Self {
+            engine,
+            path,
+            watermark,
+            last,
+            directory,
+        };
+        if log
+            .engine
+            .last_index(GROUP)
+            .is_some_and(|held| held < last.index)
+        {
+            // A crash came between another server's snapshot and the restart of the log.
+            log.clean(&hard_state)?;
+        }
+        let recovered = Recovered {
+            snapshot,
+            conf_state,
+            hard_state,
+            base,
+            entries,
+        };
+        Ok((log, recovered))
+    }
+
+    /// Writes everything, with one sync between two restarts. When it fails nothing counts as
+    /// written, and the same appends can be tried again.
+    pub(crate) fn append(&mut self, appends: &[Append]) -> Result<(), WalError> {
+        let mut rest = appends;
+        while !rest.is_empty() {
+            if let Some((snapshot, conf_state)) = rest[0].restart.as_deref() {
+                self.restart_after(snapshot, conf_state)?;
+            }
+            let next = rest.iter().skip(1).position(|a| a.restart.is_some());
+            let (now, later) = rest.split_at(next.map_or(rest.len(), |at| at + 1));
+            self.write(now)?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, appends: &[Append]) -> Result<(), WalError> {
+        let mut batch = LogBatch::default();
+        let mut last = self.last;
+        let mut lowest = u64::MAX;
+        for append in appends {
+            if let Some(first) = append.entries.first() {
+                // A gap would make the log unreadable for good.
+                if first.index > last.index + 1 {
+                    return Err(WalError::Gap {
+                        index: first.index,
+                        last: last.index,
+                    });
+                }
+                lowest = lowest.min(first.index);
+                let added = batch.add_entries::<Entries>(GROUP, &append.entries);
+                added.map_err(|e| self.failed("append to", e))?;
+                last = append.entries.last().map_or(last, position);
+            }
+            if let Some(hard_state) = &append.hard_state {
+                let put = batch.put_message(GROUP, HARD_STATE.to_vec(), hard_state);
+                put.map_err(|e| self.failed("append to", e))?;
+            }
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        if lowest <= self.watermark.at().index {
+            // A new leader replaces entries that never were committed. The watermark must not
+            // claim them when a crash comes between the two writes.
+            self.watermark.set(Position {
+                index: lowest - 1,
+                term: 0,
+            })?;
+            self.watermark.sync()?;
+        }
+        self.engine
+            .write(&mut batch, true)
+            .map_err(|e| self.failed("write to", e))?;
+        self.last = last;
+        self.watermark.set(last)
+    }
+
+    /// Entries from `low` to before `high`, at most about `max_bytes`.
+    pub(crate) fn fetch(
+        &self,
+        low: u64,
+        high: u64,
+        max_bytes: u64,
+    ) -> Result<Vec<Entry>, WalError> {
+        let mut entries = Vec::new();
+        let max = usize::try_from(max_bytes).unwrap_or(usize::MAX);
+        let fetched =
+            self.engine
+                .fetch_entries_to::<Entries>(GROUP, low, high, Some(max), &mut entries);
+        fetched.map_err(|e| self.failed("read", e))?;
+        Ok(entries)
+    }
+
+    /// Forgets the entries up to `index`.
+    pub(crate) fn compact(&mut self, index: u64) -> Result<(), WalError> {
+        self.engine.compact_to(GROUP, index + 1);
+        self.engine
+            .purge_expired_files()
+            .map_err(|e| self.failed("purge", e))?;
+        self.watermark.sync()
+    }
+
+    /// Begins anew after a snapshot of another server. Repeating it does no harm.
+    fn restart_after(&mut self, snapshot: &Snapshot, conf: &ConfState) -> Result<(), WalError> {
+        snapshots::save(self.directory.root(), snapshot, conf)?;
+        let at = snapshot.position();
+        self.watermark.set(at)?;
+        self.watermark.sync()?;
+        let mut hard_state = match self.engine.get_message::<HardState>(GROUP, HARD_STATE) {
+            Ok(found) => found.unwrap_or_default(),
+            Err(e) => return Err(self.failed("read", e)),
+        };
+        hard_state.term = hard_state.term.max(at.term);
+        hard_state.commit = at.index;
+        self.clean(&hard_state)?;
+        self.last = at;
+        Ok(())
+    }
+
+    /// Forgets all entries.
+    fn clean(&self, hard_state: &HardState) -> Result<(), WalError> {
+        let mut batch = LogBatch::default();
+        batch.add_command(GROUP, Command::Clean);
+        let put = batch.put_message(GROUP, HARD_STATE.to_vec(), hard_state);
+        put.map_err(|e| self.failed("reset", e))?;
+        self.engine
+            .write(&mut batch, true)
+            .map_err(|e| self.failed("reset", e))?;
+        Ok(())
+    }
+
+    fn failed(&self, what: &'static str, error: raft_engine::Error) -> WalError {
+        log_error(what, &self.path, error)
+    }
+}
+
+/// Makes the first files. FORMAT is the last: without it the directory counts as empty.
+fn found(directory: &Directory, voters: &[u64]) -> Result<(), WalError> {
+    // Begins at entry 1 as if that had been compacted, so that a server with an empty log is
+    // told apart from one of this cluster, and gets the configuration with a snapshot.
+    let first = Position { index: 1, term: 1 };
+    let mut store = Store::new();
+    store.advance(first);
+    let mut conf_state = ConfState::default();
+    conf_state.set_voters(voters.to_vec());
+    snapshots::save(directory.root(), &store.snapshot(), &conf_state)?;
+    Watermark::create(&directory.synced(), first)?;
+    directory.finish()
+}
+
+fn open_engine(path: &Path, files: &LogFiles) -> Result<LogEngine, WalError> {
+    let config = Config {
+        dir: path.display().to_string(),
+        recovery_mode: RecoveryMode::TolerateTailCorruption,
+        // In order, so that the place of a failure is known.
+        recovery_threads: 1,
+        // Costs more time than it saves on small objects, and this is the way of every write.
+        batch_compression_threshold: ReadableSize(0),
+        target_file_size: ReadableSize::mb(FILE_MIB),
+        purge_threshold: ReadableSize::mb(PURGE_MIB),
+        purge_rewrite_threshold: Some(ReadableSize::mb(FILE_MIB)),
+        enable_log_recycle: false,
+        ..Config::default()
+    };
+    // The engine panics on some kinds of damage.
+    let opened = catch_unwind(AssertUnwindSafe(|| {
+        Engine::open_with_file_system(config, files.clone().into())
+    }));
+    let message = match opened {
+        Ok(Ok(engine)) => return Ok(engine),
+        Ok(Err(raft_engine::Error::Io(e))) if e.kind() != std::io::ErrorKind::UnexpectedEof => {
+            return Err(WalError::io("open", path, e));
+        }
+        Ok(Err(e)) => e.to_string(),
+        Err(panic) => panic_text(panic.as_ref()),
+    };
+    let (file, what) = match files.last_read() {
+        Some((file, offset)) => (
+            file,
+            format!("damaged at or after byte {offset}: {message}"),
+        ),
+        None => (path.to_owned(), format!("damaged: {message}")),
+    };
+    Err(explain(WalError::damaged(&file, what), files, path))
+}
+
+struct Reading<'a> {
+    engine: &'a LogEngine,
+    path: &'a Path,
+    snapshot: &'a Snapshot,
+}
+
+impl Reading<'_> {
+    /// The entries after the snapshot, the hard state, and the entry before the first of the log.
+    fn all(&self) -> Result<(Vec<Entry>, HardState, Position), WalError> {
+        let at = self.snapshot.position();
+        let first = self.engine.first_index(GROUP).unwrap_or(at.index + 1);
+        let last = self.engine.last_index(GROUP).unwrap_or(at.index);
+        if first > at.index + 1 {
+            let what = format!(
+                "it begins at entry {first}, but the newest snapshot ends at {}: a snapshot file is missing",
+                at.index
+            );
+            return Err(WalError::damaged(self.path, what));
+        }
+        let mut entries = Vec::new();
+        if last > at.index {
+            let fetched = self.engine.fetch_entries_to::<Entries>(
+                GROUP,
+                at.index + 1,
+                last + 1,
+                None,
+                &mut entries,
+            );
+            fetched.map_err(|e| self.unreadable(e))?;
+        }
+        self.check_order(&entries, at)?;
+        let hard_state = self.hard_state(entries.last().map_or(at, position))?;
+        // Entries before the snapshot are only for servers that are behind; the snapshot's own
+        // position serves where they would need a term that is not at hand.
+        Ok((entries, hard_state, at))
+    }
+
+    fn check_order(&self, entries: &[Entry], at: Position) -> Result<(), WalError> {
+        let mut before = at;
+        for entry in entries {
+            if entry.index != before.index + 1 || entry.term < before.term {
+                let what = format!(
+                    "entry {} of term {} follows entry {} of term {}",
+                    entry.index, entry.term, before.index, before.term
+                );
+                return Err(WalError::damaged(self.path, what));
+            }
+            before = position(entry);
+        }
+        Ok(())
+    }
+
+    fn hard_state(&self, last: Position) -> Result<HardState, WalError> {
+        let found = self.engine.get(GROUP, HARD_STATE);
+        let mut hard_state = match found {
+            Some(bytes) => HardState::parse_from_bytes(&bytes)
+                .map_err(|e| WalError::damaged(self.path, format!("hard state: {e}")))?,
+            None => HardState::default(),
+        };
+        let at = self.snapshot.position();
+        // The state may be ahead of what the log says, because the log's commit index is only
+        // written along with other things.
+        hard_state.commit = hard_state.commit.max(at.index);
+        hard_state.term = hard_state.term.max(last.term);
+        if hard_state.commit > last.index {
+            let what = format!(
+                "it ends at entry {}, but {} was committed",
+                last.index, hard_state.commit
+            );
+            return Err(WalError::damaged(self.path, what));
+        }
+        Ok(hard_state)
+    }
+
+    fn unreadable(&self, error: raft_engine::Error) -> WalError {
+        match error {
+            raft_engine::Error::Io(e) if e.kind() != std::io::ErrorKind::UnexpectedEof => {
+                WalError::io("read", self.path, e)
+            }
+            other => WalError::damaged(self.path, format!("damaged: {other}")),
+        }
+    }
+}
+
+/// Nothing that was reported as being on disk may be missing.
+fn check_watermark(
+    watermark: &Watermark,
+    snapshot: &Snapshot,
+    entries: &[Entry],
+    path: &Path,
+) -> Result<(), WalError> {
+    let Position { index, term } = watermark.at();
+    let at = snapshot.position();
+    let last = entries.last().map_or(at, position);
+    if last.index < index {
+        let what = format!(
+            "the log ends at entry {}, but entry {index} was on disk (says {})",
+            last.index,
+            watermark.path().display()
+        );
+        return Err(WalError::damaged(path, what));
+    }
+    if index <= at.index {
+        return Ok(());
+    }
+    let found = entries[(index - at.index - 1) as usize].term;
+    // Term 0: the entry was about to be replaced.
+    if term != 0 && found != term {
+        let what = format!(
+            "entry {index} is of term {found}, but one of term {term} was on disk (says {})",
+            watermark.path().display()
+        );
+        return Err(WalError::damaged(path, what));
+    }
+    Ok(())
+}
+
+/// Puts back what recovery cut off, and makes the error name the file and the place.
+fn explain(error: WalError, files: &LogFiles, path: &Path) -> WalError {
+    let cuts = match files.undo() {
+        Ok(cuts) => cuts,
+        Err(e) => return WalError::io("put back the end of the newest file in", path, e),
+    };
+    let WalError::Damaged {
+        path: said,
+        what,
+        remedy,
+    } = error
+    else {
+        return error;
+    };
+    if let Some(cut) = cuts.into_iter().next() {
+        let what = format!("damaged at byte {}: {what}", cut.offset);
+        return WalError::Damaged {
+            path: cut.path,
+            what,
+            remedy,
+        };
+    }
+    // Cut off at the boundary of two records: the newest file is where the rest should be.
+    let newest = (said == path).then(|| newest_file(path)).flatten();
+    match newest {
+        Some((file, size)) => {
+            let what = format!("truncated at or before byte {size}: {what}");
+            WalError::Damaged {
+                path: file,
+                what,
+                remedy,
+            }
+        }
+        None => WalError::Damaged {
+            path: said,
+            what,
+            remedy,
+        },
+    }
+}
+
+fn newest_file(path: &Path) -> Option<(PathBuf, u64)> {
+    let files = std::fs::read_dir(path)
+        .ok()?
+        .filter_map(Result::ok)
+        .map(|e| e.path());
+    let newest = files
+        .filter(|p| p.extension().is_some_and(|e| e == "raftlog"))
+        .max()?;
+    let size = std::fs::metadata(&newest).ok()?.len();
+    Some((newest, size))
+}
+
+fn log_error(what: &'static str, path: &Path, error: raft_engine::Error) -> WalError {
+    match error {
+        raft_engine::Error::Io(e) => WalError::io("write to the log in", path, e),
+        other => WalError::Log {
+            what,
+            path: path.to_owned(),
+            message: other.to_string(),
+        },
+    }
+}
+
+fn position(entry: &Entry) -> Position {
+    Position {
+        index: entry.index,
+        term: entry.term,
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("it is inconsistent").to_owned()
+}

@@ -1,0 +1,180 @@
+//! What the `Raft` actor holds of the Wal: a queue that the log's thread empties with one sync,
+//! and jobs for the two threads. Outcomes come back as [`WalReport`]s.
+
+use super::directory::{WalError, room};
+use super::log::{Append, Log};
+use super::snapshots::{self, Saved};
+use kabuki_kit::{Worker, WorkerError};
+use kabuki_store::Snapshot;
+use raft::eraftpb::{ConfState, Entry};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What became of something that the writer was asked to do.
+#[derive(Debug)]
+pub(crate) enum WalReport {
+    /// Every append up to this number is on disk.
+    Persisted(u64),
+    /// The appends wait, because the disk is full: [`WalWriter::retry`] later.
+    NoSpace,
+    /// A snapshot is on disk. The log is needed back to (not including) `keep_after`.
+    SnapshotSaved { saved: Saved, keep_after: u64 },
+    /// A snapshot could not be written; the log just grows longer.
+    SnapshotFailed(String),
+    /// Entries that were asked for.
+    Fetched(Vec<Entry>),
+    /// The log is compacted.
+    Compacted,
+    /// A snapshot is ready for a server that fell behind.
+    Encoded(Box<raft::eraftpb::Snapshot>),
+    /// The log can no longer be trusted to hold what it is given.
+    Failed(String),
+}
+
+pub(crate) type Report = Arc<dyn Fn(WalReport) + Send + Sync>;
+
+/// Cheap to clone; the threads end when all clones are gone.
+#[derive(Clone)]
+pub(crate) struct WalWriter {
+    pub(super) root: PathBuf,
+    pub(super) log: Arc<Worker<Log>>,
+    pub(super) snapshots: Arc<Worker<()>>,
+    pub(super) waiting: Arc<Waiting>,
+}
+
+/// The appends that no sync has begun for.
+#[derive(Default)]
+pub(super) struct Waiting {
+    appends: Mutex<Vec<Append>>,
+    /// A job that will take them is queued.
+    scheduled: AtomicBool,
+}
+
+impl WalWriter {
+    /// Hands over an append. It is persisted together with all others that wait by then.
+    pub(crate) fn append(&self, append: Append, report: &Report) {
+        self.waiting.lock().push(append);
+        self.retry(report);
+    }
+
+    /// Tries again what waits.
+    pub(crate) fn retry(&self, report: &Report) {
+        if self.waiting.scheduled.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (waiting, report) = (self.waiting.clone(), report.clone());
+        let job = move |log: &mut Log| flush(&waiting, log);
+        self.start_log(job, report, |persisted| persisted.map(WalReport::Persisted));
+    }
+
+    /// Writes a snapshot in the background, from the persistent map: writes go on meanwhile.
+    pub(crate) fn save_snapshot(&self, snapshot: Snapshot, conf: ConfState, report: &Report) {
+        let (root, report) = (self.root.clone(), report.clone());
+        let failed = report.clone();
+        let job = move |_: &mut ()| {
+            let saved = snapshots::save(&root, &snapshot, &conf)?;
+            let keep_after = snapshots::prune(&root)?;
+            Ok::<_, WalError>(WalReport::SnapshotSaved { saved, keep_after })
+        };
+        let started = self.snapshots.start(job, move |outcome| {
+            report(match outcome {
+                Ok(Ok(saved)) => saved,
+                Ok(Err(e)) => WalReport::SnapshotFailed(describe(&e)),
+                Err(e) => WalReport::SnapshotFailed(e.to_string()),
+            });
+        });
+        if let Err(e) = started {
+            failed(WalReport::SnapshotFailed(e.to_string()));
+        }
+    }
+
+    /// Forgets the log up to `index`.
+    pub(crate) fn compact(&self, index: u64, report: &Report) {
+        let job = move |log: &mut Log| log.compact(index).map(|()| WalReport::Compacted);
+        self.start_log(job, report.clone(), Some);
+    }
+
+    /// Reads entries that are no longer in memory.
+    pub(crate) fn fetch(&self, low: u64, high: u64, max_bytes: u64, report: &Report) {
+        let job = move |log: &mut Log| log.fetch(low, high, max_bytes).map(WalReport::Fetched);
+        self.start_log(job, report.clone(), Some);
+    }
+
+    /// Encodes a snapshot for a server that fell behind.
+    pub(crate) fn encode_snapshot(&self, snapshot: Snapshot, conf: ConfState, report: &Report) {
+        let report = report.clone();
+        let job = move |_: &mut ()| snapshots::to_message(&snapshot, conf);
+        // Asked for again by the server that needs it, so a failure may be forgotten.
+        let started = self.snapshots.start(job, move |outcome| match outcome {
+            Ok(Ok(encoded)) => report(WalReport::Encoded(Box::new(encoded))),
+            Ok(Err(e)) => tracing::warn!(error = describe(&e), "cannot encode a snapshot"),
+            Err(e) => tracing::warn!(error = %e, "cannot encode a snapshot"),
+        });
+        if let Err(e) = started {
+            tracing::debug!(error = %e, "a snapshot is encoded later");
+        }
+    }
+
+    /// Bytes that may still be written.
+    pub(crate) fn room(&self) -> Result<u64, WalError> {
+        room(&self.root)
+    }
+
+    fn start_log<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Log) -> Result<R, WalError> + Send + 'static,
+        report: Report,
+        done: impl FnOnce(R) -> Option<WalReport> + Send + 'static,
+    ) {
+        let failed = report.clone();
+        let started = self.log.start(job, move |outcome| match outcome {
+            Ok(Ok(result)) => {
+                if let Some(outcome) = done(result) {
+                    report(outcome);
+                }
+            }
+            Ok(Err(WalError::NoSpace { .. })) => report(WalReport::NoSpace),
+            Ok(Err(e)) => report(WalReport::Failed(describe(&e))),
+            Err(e) => report(WalReport::Failed(e.to_string())),
+        });
+        if let Err(e @ (WorkerError::Busy(_) | WorkerError::Ended(_))) = started {
+            failed(WalReport::Failed(e.to_string()));
+        }
+    }
+}
+
+impl Waiting {
+    fn lock(&self) -> MutexGuard<'_, Vec<Append>> {
+        self.appends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Persists all that waits; the number of the last, or `None` when nothing waited.
+fn flush(waiting: &Waiting, log: &mut Log) -> Result<Option<u64>, WalError> {
+    // Cleared first: an append that comes from here on gets a job of its own.
+    waiting.scheduled.store(false, Ordering::Release);
+    let appends = std::mem::take(&mut *waiting.lock());
+    let Some(last) = appends.last().map(|a| a.number) else {
+        return Ok(None);
+    };
+    if let Err(e) = log.append(&appends) {
+        let mut present = waiting.lock();
+        let later = std::mem::replace(&mut *present, appends);
+        present.extend(later);
+        return Err(e);
+    }
+    Ok(Some(last))
+}
+
+/// The error with what caused it.
+pub(super) fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
