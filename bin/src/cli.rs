@@ -17,13 +17,19 @@ mod align;
 mod api;
 mod apply;
 mod change;
+mod config;
 mod connect;
+mod copy;
 mod create;
 mod delete;
 mod describe;
+mod edit;
 mod events;
 mod exec;
+mod explain;
 mod failure;
+#[cfg(test)]
+mod fake;
 mod get;
 mod host;
 mod image;
@@ -110,6 +116,19 @@ enum Verb {
     Check(host::CheckArgs),
     /// Remove every trace of a node from this machine
     Reset(host::ResetArgs),
+    /// Change an object in an editor
+    Edit(edit::EditArgs),
+    /// Copy files to and from containers
+    Cp(copy::CopyArgs),
+    /// Tell what the fields of a kind mean
+    Explain(explain::ExplainArgs),
+    /// Show and edit kubeconfig files
+    Config(config::ConfigArgs),
+    /// Write a completion script for a shell
+    Completion(explain::CompletionArgs),
+    /// Show what is used
+    #[command(hide = true)]
+    Top(explain::TopArgs),
     /// Connect to the main process of a container
     Attach(exec::AttachArgs),
 }
@@ -144,12 +163,14 @@ fn like_kubectl(command: Command) -> Command {
     command.mut_subcommands(like_kubectl)
 }
 
-/// Runs a parsed verb.
-pub fn run(matches: &ArgMatches) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+/// Runs a parsed verb. `whole` is the command line that it was parsed by, for completion.
+pub fn run(matches: &ArgMatches, whole: Command) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let outcome = match runtime {
         Ok(runtime) => {
-            let outcome = runtime.block_on(dispatch(matches));
+            let outcome = runtime.block_on(dispatch(matches, whole));
             // A read of standard input cannot be interrupted: leave its thread behind.
             runtime.shutdown_background();
             outcome
@@ -168,39 +189,51 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-async fn dispatch(matches: &ArgMatches) -> Outcome {
+async fn dispatch(matches: &ArgMatches, whole: Command) -> Outcome {
     let refused = |error: clap::Error| failure::Failure::new(error.to_string());
     let globals = Globals::from_arg_matches(matches).map_err(refused)?;
     let verb = Verb::from_arg_matches(matches).map_err(refused)?;
-    let session = Session::new(globals);
+    perform(&Session::new(globals), verb, whole).await
+}
+
+async fn perform(session: &Session, verb: Verb, whole: Command) -> Outcome {
     match verb {
-        Verb::Apply(args) => apply::run(&session, args).await,
-        Verb::Create(args) => create::run(&session, args).await,
-        Verb::Replace(args) => create::replace(&session, args).await,
-        Verb::Get(args) => get::run(&session, args).await,
-        Verb::Describe(args) => describe::run(&session, args).await,
-        Verb::Delete(args) => delete::run(&session, args).await,
-        Verb::Label(args) => label::label(&session, args).await,
-        Verb::Annotate(args) => label::annotate(&session, args).await,
-        Verb::Patch(args) => patch::patch(&session, args).await,
-        Verb::Scale(args) => patch::scale(&session, args).await,
-        Verb::Set(args) => set::run(&session, args).await,
-        Verb::Rollout(args) => rollout::run(&session, args).await,
-        Verb::Wait(args) => wait::run(&session, args).await,
-        Verb::Logs(args) => logs::run(&session, args).await,
-        Verb::Exec(args) => exec::exec(&session, args).await,
-        Verb::Run(args) => run::run(&session, args).await,
-        Verb::PortForward(args) => port_forward::run(&session, args).await,
-        Verb::Events(args) => events::run(&session, args).await,
-        Verb::ApiResources(args) => api::resources(&session, &args),
+        Verb::Apply(args) => apply::run(session, args).await,
+        Verb::Create(args) => create::run(session, args).await,
+        Verb::Replace(args) => create::replace(session, args).await,
+        Verb::Get(args) => get::run(session, args).await,
+        Verb::Describe(args) => describe::run(session, args).await,
+        Verb::Delete(args) => delete::run(session, args).await,
+        Verb::Label(args) => label::label(session, args).await,
+        Verb::Annotate(args) => label::annotate(session, args).await,
+        Verb::Patch(args) => patch::patch(session, args).await,
+        Verb::Scale(args) => patch::scale(session, args).await,
+        Verb::Set(args) => set::run(session, args).await,
+        Verb::Rollout(args) => rollout::run(session, args).await,
+        Verb::Wait(args) => wait::run(session, args).await,
+        Verb::Logs(args) => logs::run(session, args).await,
+        Verb::Exec(args) => exec::exec(session, args).await,
+        Verb::Run(args) => run::run(session, args).await,
+        Verb::PortForward(args) => port_forward::run(session, args).await,
+        Verb::Events(args) => events::run(session, args).await,
+        Verb::ApiResources(args) => api::resources(session, &args),
         Verb::ApiVersions => api::versions(&session),
-        Verb::Version(args) => api::version(&session, args).await,
+        Verb::Version(args) => api::version(session, args).await,
         Verb::ClusterInfo => api::cluster_info(&session).await,
-        Verb::Auth(args) => api::auth(&session, args).await,
-        Verb::Actors(args) => actors::run(&session, args).await,
-        Verb::Image(args) => image::run(&session, args).await,
-        Verb::Check(args) => host::check(&session, args).await,
-        Verb::Reset(args) => host::reset(&session, args).await,
-        Verb::Attach(args) => exec::attach(&session, args).await,
+        Verb::Auth(args) => api::auth(session, args).await,
+        Verb::Actors(args) => actors::run(session, args).await,
+        Verb::Image(args) => image::run(session, args).await,
+        Verb::Check(args) => host::check(session, args).await,
+        Verb::Reset(args) => host::reset(session, args).await,
+        Verb::Edit(args) => edit::run(session, args).await,
+        Verb::Cp(args) => copy::run(session, args).await,
+        Verb::Explain(args) => explain::explain(session, &args),
+        Verb::Config(args) => config::run(session, args),
+        Verb::Completion(args) => explain::completion(session, &args, whole),
+        Verb::Top(args) => explain::top(&args),
+        Verb::Attach(args) => exec::attach(session, args).await,
     }
 }
+
+#[cfg(test)]
+mod tests;

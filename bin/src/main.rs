@@ -7,12 +7,12 @@
 mod cli;
 mod daemon;
 
-use clap::{Args, FromArgMatches};
+use clap::{Args, Command, FromArgMatches};
 use std::process::ExitCode;
 
 /// The hidden verb of a pod's shim.
 const SHIM: &str = "shim";
-/// The daemon's verb.
+/// The verb of the daemon.
 const NODE: &str = "node";
 
 fn main() -> ExitCode {
@@ -20,11 +20,12 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|verb| verb == SHIM) {
         return kabuki_runtime::shim_main(std::env::args_os().skip(2));
     }
-    let node = daemon::NodeArgs::augment_args(clap::Command::new(NODE).about("Run a node"));
-    match cli::command().subcommand(node).try_get_matches() {
+    let node = Command::new(NODE).about("Run a node of the cluster on this machine");
+    let command = cli::command().subcommand(daemon::NodeArgs::augment_args(node));
+    match command.clone().try_get_matches() {
         Ok(matches) => match matches.subcommand_matches(NODE) {
-            Some(node) => run_node(node),
-            None => cli::run(&matches),
+            Some(args) => node_outcome(daemon::NodeArgs::from_arg_matches(args)),
+            None => cli::run(&matches, command),
         },
         Err(error) => {
             // As `kubectl`: whatever is wrong with the arguments is an ordinary error.
@@ -34,9 +35,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run_node(matches: &clap::ArgMatches) -> ExitCode {
-    let args = daemon::NodeArgs::from_arg_matches(matches).map_err(anyhow::Error::from);
-    match args.and_then(daemon::run) {
+fn node_outcome(args: Result<daemon::NodeArgs, clap::Error>) -> ExitCode {
+    match args.map_err(anyhow::Error::from).and_then(daemon::run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

@@ -9,9 +9,11 @@ mod host;
 mod image;
 mod observe;
 mod registry;
+mod session;
 
 pub use daemon::{Daemon, Outcome};
 pub use host::Host;
 pub use image::{busybox, busybox_archive, image_archive, program};
-pub use observe::{kabuki, until};
+pub use observe::{kabuki, until, use_release};
 pub use registry::Registry;
+pub use session::{Session, key, seen};

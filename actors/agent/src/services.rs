@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kabuki_lifecycle::process::NodeResources;
 use kabuki_lifecycle::{Host, PodState};
 use kabuki_protocol::ApiHandle;
-use kabuki_runtime::{Cgroups, ShimClient, ShimLauncher};
+use kabuki_runtime::{ShimClient, ShimLauncher};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -24,7 +24,6 @@ pub(crate) struct Services {
     pub api: ApiHandle,
     pub host: Host,
     pub capacity: NodeResources,
-    pub cgroups: Cgroups,
     pub launcher: ShimLauncher,
     pub network: PodNetwork,
     pub images: ImageHandle,

@@ -1,14 +1,19 @@
 //! Shims that wait for a pod, so that a pod's start does not wait for a shim's.
 //!
-//! States: it keeps as many as the settings say; each one taken is replaced at once, after the
-//! taker has it. A spare that dies is replaced when it would have been taken.
+//! It keeps as many as the settings say, from the first discovery on; each one taken is replaced
+//! at once, after the taker has it.
+//!
+//! Invariant: no shim starts while shims are discovered. One that has a directory but no lock
+//! yet looks dead, and would be cleaned away.
 
 use kabuki_kit::{ChildSpec, Slot};
-use kabuki_runtime::{ShimClient, ShimError, ShimEvents, ShimLauncher};
+use kabuki_runtime::{Discovery, ShimClient, ShimError, ShimEvents, ShimLauncher};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::RwLock;
 
 /// A shim and what it tells.
 pub(crate) type Shim = (ShimClient, ShimEvents);
@@ -29,12 +34,15 @@ pub(crate) struct SpareHandle {
     slot: Slot<SpareMessage>,
     launcher: ShimLauncher,
     pool: Arc<Mutex<Vec<Shim>>>,
+    /// Held for reading while a shim starts, for writing while they are discovered.
+    starting: Arc<RwLock<()>>,
+    opened: Arc<AtomicBool>,
     wanted: usize,
 }
 
 impl SpareHandle {
     pub fn new(launcher: ShimLauncher, wanted: usize) -> Self {
-        Self { slot: Slot::new("spares"), launcher, pool: Arc::default(), wanted }
+        Self { slot: Slot::new("spares"), launcher, pool: Arc::default(), starting: Arc::default(), opened: Arc::default(), wanted }
     }
 
     pub fn child(&self) -> ChildSpec {
@@ -53,8 +61,25 @@ impl SpareHandle {
         let _ = self.slot.cast(SpareMessage::Fill);
         match spare {
             Some(shim) => Ok(shim),
-            None => self.launcher.spawn(&new_id()).await,
+            None => self.spawn().await,
         }
+    }
+
+    async fn spawn(&self) -> Result<Shim, ShimError> {
+        let _starting = self.starting.read().await;
+        self.launcher.spawn(&new_id()).await
+    }
+
+    /// Finds the shims of an earlier agent, while none starts. Spares begin after the first time.
+    pub async fn discover(&self) -> Result<Discovery, ShimError> {
+        let found = {
+            let _nothing_starts = self.starting.write().await;
+            self.launcher.discover().await
+        };
+        self.opened.store(true, Ordering::Release);
+        // A keeper that restarts fills up by itself.
+        let _ = self.slot.cast(SpareMessage::Fill);
+        found
     }
 
     /// Keeps a spare of an earlier agent, unless it is here already or not needed.
@@ -92,11 +117,12 @@ struct SparesState {
 
 impl Spares {
     fn fill(&self, myself: &ActorRef<SpareMessage>, state: &mut SparesState) {
-        while !state.failed && self.own.pool().len() + state.starting < self.own.wanted {
+        let opened = self.own.opened.load(Ordering::Acquire);
+        while opened && !state.failed && self.own.pool().len() + state.starting < self.own.wanted {
             state.starting += 1;
-            let (launcher, myself) = (self.own.launcher.clone(), myself.clone());
+            let (own, myself) = (self.own.clone(), myself.clone());
             tokio::spawn(async move {
-                let started = launcher.spawn(&new_id()).await;
+                let started = own.spawn().await;
                 if let Err(unheard) = myself.cast(SpareMessage::Started(started)) {
                     tracing::debug!(error = %unheard, "a spare shim came too late");
                 }

@@ -103,7 +103,6 @@ impl NodeAgent {
         let services = Services {
             host: Host { ips: vec![config.node_ip.to_string()] },
             capacity: machine.resources.clone(),
-            cgroups,
             network: network?,
             images: ImageHandle::new(store, api.clone()),
             events: EventHandle::new(api.clone(), &config.node_name),

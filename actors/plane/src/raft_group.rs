@@ -61,7 +61,7 @@ impl RaftGroup {
     /// The handles of a group that is yet to run.
     pub fn new(args: &RaftGroupArgs) -> Self {
         let raft = RaftHandle::new(args.raft.clone());
-        let watch = WatchHandle::new(raft.clone(), args.watch.clone());
+        let watch = WatchHandle::new(raft.clone(), args.watch);
         Self { raft, watch }
     }
 

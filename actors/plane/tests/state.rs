@@ -6,8 +6,6 @@ mod crash;
 mod disk;
 #[path = "state/group.rs"]
 mod group;
-#[path = "state/servers.rs"]
-mod servers;
 #[path = "state/support.rs"]
 mod support;
 #[path = "state/watching.rs"]

@@ -21,6 +21,9 @@ pub(crate) use indexed::IndexedView;
 /// More rounds than any test needs; a core that goes on beyond them does not converge.
 const MAX_ROUNDS: usize = 2000;
 
+/// Decides whether a request is refused.
+type Refusal = Box<dyn Fn(&Request) -> Option<StatusError>>;
+
 pub(crate) struct World {
     view: IndexedView,
     cores: Vec<Box<dyn Reconciler>>,
@@ -31,7 +34,7 @@ pub(crate) struct World {
     pub events: Vec<EventRecord>,
     pub requests: Vec<Request>,
     /// Says whether a request is refused.
-    pub refuse: Box<dyn Fn(&Request) -> Option<StatusError>>,
+    pub refuse: Refusal,
 }
 
 impl World {
@@ -186,7 +189,8 @@ impl World {
         if let Some(at) = outcome.again_at {
             self.due.insert((index, key.clone()), at);
         }
-        if let Err((request, error)) = self.perform(outcome) {
+        if let Err(refused) = self.perform(outcome) {
+            let (request, error) = *refused;
             let core = &self.cores[index];
             let told = core.refused(&self.view, &key, &request, &error, self.now);
             let _ = self.perform(told);
@@ -197,16 +201,17 @@ impl World {
         true
     }
 
-    fn perform(&mut self, outcome: Outcome) -> Result<(), (Request, StatusError)> {
+    fn perform(&mut self, outcome: Outcome) -> Result<(), Box<(Request, StatusError)>> {
         for action in outcome.actions {
             match action {
                 Action::Event(record) => self.events.push(record),
                 Action::Request(request) => {
                     self.requests.push(request.clone());
                     if let Some(error) = (self.refuse)(&request) {
-                        return Err((request, error));
+                        return Err(Box::new((request, error)));
                     }
-                    self.request(&request).map_err(|error| (request, error))?;
+                    self.request(&request)
+                        .map_err(|error| Box::new((request, error)))?;
                 }
             }
         }

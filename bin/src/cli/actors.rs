@@ -54,8 +54,15 @@ pub async fn run(session: &Session, args: ActorsArgs) -> Outcome {
 /// The actors as a tree, each below its supervisor.
 fn tree(mut actors: Vec<ActorInfo>) -> String {
     actors.sort_by(|a, b| a.path.split('/').cmp(b.path.split('/')));
-    let headings =
-        ["NAME", "STATE", "MAILBOX", "HANDLED", "RESTARTS", "LONGEST", "LAST FAILURE"];
+    let headings = [
+        "NAME",
+        "STATE",
+        "MAILBOX",
+        "HANDLED",
+        "RESTARTS",
+        "LONGEST",
+        "LAST FAILURE",
+    ];
     let mut rows = vec![headings.map(str::to_string).to_vec()];
     for (index, actor) in actors.iter().enumerate() {
         rows.push(vec![
@@ -84,12 +91,14 @@ fn branches(actors: &[ActorInfo], index: usize) -> String {
         let parent = &parts[..level];
         let child = &parts[..=level];
         let below = |path: &str, prefix: &[&str]| {
-            path.split('/').take(prefix.len()).eq(prefix.iter().copied())
+            path.split('/')
+                .take(prefix.len())
+                .eq(prefix.iter().copied())
                 && path.split('/').count() >= prefix.len()
         };
-        let more = actors[index + 1..]
-            .iter()
-            .any(|a| below(&a.path, parent) && a.path.split('/').count() > level && !below(&a.path, child));
+        let more = actors[index + 1..].iter().any(|a| {
+            below(&a.path, parent) && a.path.split('/').count() > level && !below(&a.path, child)
+        });
         out.push_str(match (level + 1 == parts.len(), more) {
             (true, true) => "├─ ",
             (true, false) => "└─ ",
@@ -129,7 +138,14 @@ mod tests {
 
     #[test]
     fn actors_are_drawn_below_their_supervisors() {
-        let paths = ["node", "node/plane/raft", "node/agent", "node/plane", "node/agent/pods", "node/plane/wal"];
+        let paths = [
+            "node",
+            "node/plane/raft",
+            "node/agent",
+            "node/plane",
+            "node/agent/pods",
+            "node/plane/wal",
+        ];
         let text = tree(paths.iter().map(|p| actor(p)).collect());
         let names: Vec<&str> = text
             .lines()
@@ -138,7 +154,14 @@ mod tests {
             .collect();
         assert_eq!(
             names,
-            ["node", "├─ agent", "│  └─ pods", "└─ plane", "   ├─ raft", "   └─ wal"]
+            [
+                "node",
+                "├─ agent",
+                "│  └─ pods",
+                "└─ plane",
+                "   ├─ raft",
+                "   └─ wal"
+            ]
         );
         assert!(text.lines().nth(1).is_some_and(|l| l.contains("1.5ms")));
     }

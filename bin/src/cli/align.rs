@@ -15,8 +15,10 @@ pub struct Table {
 impl Table {
     /// The text of some rows.
     pub fn rows(&mut self, rows: &[Vec<String>]) -> String {
-        let rows: Vec<Vec<String>> =
-            rows.iter().map(|row| row.iter().map(|cell| one_line(cell)).collect()).collect();
+        let rows: Vec<Vec<String>> = rows
+            .iter()
+            .map(|row| row.iter().map(|cell| one_line(cell)).collect())
+            .collect();
         for row in &rows {
             for (index, cell) in row.iter().enumerate() {
                 let width = (cell.chars().count() + TABLE_PADDING).max(TABLE_MIN);
@@ -57,7 +59,10 @@ fn pad(out: &mut String, count: usize) {
 /// lines that have a cell there, and `padding` more. What follows the last tab of a line is not
 /// aligned.
 pub fn tabs(text: &str, padding: usize) -> String {
-    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
+    let lines: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| line.split('\t').collect())
+        .collect();
     let mut widths: Vec<Vec<usize>> = lines.iter().map(|cells| vec![0; cells.len() - 1]).collect();
     let columns = widths.iter().map(Vec::len).max().unwrap_or(0);
     for column in 0..columns {
@@ -67,9 +72,15 @@ pub fn tabs(text: &str, padding: usize) -> String {
                 begin += 1;
                 continue;
             }
-            let length = widths[begin..].iter().take_while(|w| w.len() > column).count();
+            let length = widths[begin..]
+                .iter()
+                .take_while(|w| w.len() > column)
+                .count();
             let block = begin..begin + length;
-            let widest = lines[block.clone()].iter().map(|l| l[column].chars().count()).max();
+            let widest = lines[block.clone()]
+                .iter()
+                .map(|l| l[column].chars().count())
+                .max();
             let width = widest.unwrap_or(0) + padding;
             for line in &mut widths[block] {
                 line[column] = width;

@@ -45,8 +45,16 @@ pub struct ResourcesArgs {
 }
 
 /// What can be done with the objects of every kind.
-const VERBS: &[&str] =
-    &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+const VERBS: &[&str] = &[
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "update",
+    "watch",
+];
 
 /// Runs `api-resources`.
 pub fn resources(session: &Session, args: &ResourcesArgs) -> Outcome {
@@ -92,8 +100,14 @@ pub fn resources(session: &Session, args: &ResourcesArgs) -> Outcome {
 impl ResourcesArgs {
     fn wants(&self, kind: &Kind) -> bool {
         self.namespaced.is_none_or(|n| n == kind.names.namespaced)
-            && self.api_group.as_deref().is_none_or(|g| g == kind.names.group)
-            && self.categories.iter().all(|c| kind.names.categories.contains(&c.as_str()))
+            && self
+                .api_group
+                .as_deref()
+                .is_none_or(|g| g == kind.names.group)
+            && self
+                .categories
+                .iter()
+                .all(|c| kind.names.categories.contains(&c.as_str()))
             && self.verbs.iter().all(|v| VERBS.contains(&v.as_str()))
     }
 }
@@ -108,7 +122,9 @@ pub fn versions(session: &Session) -> Outcome {
 
 /// Arguments of `version`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  kabuki version\n  kabuki version --client\n  kabuki version -o json")]
+#[command(
+    after_help = "Examples:\n  kabuki version\n  kabuki version --client\n  kabuki version -o json"
+)]
 pub struct VersionArgs {
     /// Only of this program
     #[arg(long)]
@@ -122,24 +138,33 @@ pub struct VersionArgs {
 pub async fn version(session: &Session, args: VersionArgs) -> Outcome {
     let client = env!("CARGO_PKG_VERSION");
     let platform = format!("{}/{}", std::env::consts::OS, architecture());
-    let mut value = json!({"clientVersion": {"gitVersion": format!("v{client}"), "platform": platform}});
-    let mut text = format!("Client Version: v{client}\n");
+    let mut value =
+        json!({"clientVersion": {"gitVersion": format!("v{client}"), "platform": platform}});
+    let form = args.output.as_deref();
+    if !matches!(form, None | Some("json" | "yaml")) {
+        fail!("--output must be 'yaml' or 'json'");
+    }
+    // Said before the server is asked: it may not answer.
+    if form.is_none() {
+        session.out.line(format!("Client Version: v{client}"))?;
+    }
     if !args.client {
         let server = session.client().await?.version().await?;
-        text.push_str(&format!(
-            "Server Version: v{} (node {}, {})\nKubernetes API: {}\n",
-            server.kabuki, server.node, server.platform, server.kubernetes
-        ));
+        if form.is_none() {
+            return session.out.line(format!(
+                "Server Version: v{} (node {}, {})\nKubernetes API: {}",
+                server.kabuki, server.node, server.platform, server.kubernetes
+            ));
+        }
         value["serverVersion"] = json!({
             "gitVersion": format!("v{}", server.kabuki), "kubernetes": server.kubernetes,
             "node": server.node, "platform": server.platform,
         });
     }
-    match args.output.as_deref() {
-        None => session.out.text(&text),
+    match form {
         Some("json") => session.out.line(indented(&value)?),
-        Some("yaml") => session.out.text(&to_yaml(&value)),
-        Some(_) => fail!("--output must be 'yaml' or 'json'"),
+        Some(_) => session.out.text(&to_yaml(&value)),
+        None => Ok(()),
     }
 }
 
@@ -156,10 +181,17 @@ fn architecture() -> &'static str {
 pub async fn cluster_info(session: &Session) -> Outcome {
     let server = match &session.globals.server {
         Some(server) => server.clone(),
-        None => session.kubeconfig()?.target(session.globals.context.as_deref())?.server,
+        None => {
+            session
+                .kubeconfig()?
+                .target(session.globals.context.as_deref())?
+                .server
+        }
     };
     let version = session.client().await?.version().await?;
-    session.out.line(format!("The control plane is running at {server}"))?;
+    session
+        .out
+        .line(format!("The control plane is running at {server}"))?;
     session.out.line(format!(
         "Node {} serves this session: Kabuki v{}, Kubernetes API {}",
         version.node, version.kabuki, version.kubernetes
@@ -192,8 +224,11 @@ pub async fn auth(session: &Session, args: AuthArgs) -> Outcome {
     if let Format::Human { .. } = format {
         let row = |a: &str, b: &str| vec![a.to_string(), b.to_string()];
         let groups = format!("[{}]", identity.groups.join(" "));
-        let rows =
-            [row("ATTRIBUTE", "VALUE"), row("Username", &identity.user), row("Groups", &groups)];
+        let rows = [
+            row("ATTRIBUTE", "VALUE"),
+            row("Username", &identity.user),
+            row("Groups", &groups),
+        ];
         return session.out.text(&Table::default().rows(&rows));
     }
     let value = json!({

@@ -34,7 +34,13 @@ pub struct ApplyArgs {
     #[command(flatten)]
     write: WriteArgs,
     /// Only manifests with these labels
-    #[arg(short = 'l', long, default_value = "", hide_default_value = true, value_name = "LABELS")]
+    #[arg(
+        short = 'l',
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "LABELS"
+    )]
     selector: String,
     /// Delete and create anew what cannot be changed in place
     #[arg(long)]
@@ -93,9 +99,15 @@ pub async fn run(session: &Session, args: ApplyArgs) -> Outcome {
         }
         _ if applied.is_empty() => {}
         _ => {
-            let mut values: Vec<Value> =
-                applied.into_iter().map(|(_, value)| shown(value, false)).collect();
-            let whole = if values.len() == 1 { values.remove(0) } else { list_of(values) };
+            let mut values: Vec<Value> = applied
+                .into_iter()
+                .map(|(_, value)| shown(value, false))
+                .collect();
+            let whole = if values.len() == 1 {
+                values.remove(0)
+            } else {
+                list_of(values)
+            };
             format.value(&session.out, &whole, false)?;
         }
     }
@@ -122,7 +134,11 @@ fn jobs(session: &Session, args: &ApplyArgs, failures: &mut Vec<Failure>) -> Out
         match manifest.locate(session) {
             Ok((kind, key)) => {
                 place(&mut manifest.value, kind, &key.namespace);
-                jobs.push(Job { kind, key, manifest });
+                jobs.push(Job {
+                    kind,
+                    key,
+                    manifest,
+                });
             }
             Err(failure) => failures.push(failure),
         }
@@ -133,7 +149,11 @@ fn jobs(session: &Session, args: &ApplyArgs, failures: &mut Vec<Failure>) -> Out
 fn labels_of(value: &Value) -> std::collections::BTreeMap<String, String> {
     let labels = value["metadata"]["labels"].as_object();
     let text = |v: &Value| v.as_str().unwrap_or_default().to_string();
-    labels.into_iter().flatten().map(|(k, v)| (k.clone(), text(v))).collect()
+    labels
+        .into_iter()
+        .flatten()
+        .map(|(k, v)| (k.clone(), text(v)))
+        .collect()
 }
 
 /// Objects that may be applied at once: what comes after a namespace waits for it, and an object
@@ -163,7 +183,8 @@ async fn apply(session: &Session, args: &ApplyArgs, job: &Job) -> Outcome<(Value
     patch::set_last_applied(&mut modified);
     for _ in 0..CONFLICT_RETRIES {
         let current = session.find(&job.key).await;
-        let current = current.map_err(|f| f.during("retrieving current configuration of", source))?;
+        let current =
+            current.map_err(|f| f.during("retrieving current configuration of", source))?;
         let Some(current) = current else {
             return create(session, args, job, modified).await;
         };
@@ -190,7 +211,9 @@ async fn create(
         return Ok((modified, "created"));
     }
     let options = args.write.options();
-    let created = session.create(job.kind, &job.key.namespace, &modified, options).await;
+    let created = session
+        .create(job.kind, &job.key.namespace, &modified, options)
+        .await;
     let created = created.map_err(|f| f.during("creating", &job.manifest.source))?;
     Ok((created.to_value()?, "created"))
 }
@@ -225,7 +248,9 @@ async fn change(
         return Ok((modified.clone(), "configured"));
     }
     let options = args.write.options();
-    let changed = session.patch(&job.key, PatchType::Strategic, &patch, options).await?;
+    let changed = session
+        .patch(&job.key, PatchType::Strategic, &patch, options)
+        .await?;
     Ok((changed.to_value()?, "configured"))
 }
 
@@ -237,15 +262,18 @@ async fn recreate(
     current: Arc<Stored>,
 ) -> Outcome<(Value, &'static str)> {
     let dry_run = args.write.dry_run().on_server();
-    let options = DeleteOptions { dry_run, ..DeleteOptions::default() };
+    let options = DeleteOptions {
+        dry_run,
+        ..DeleteOptions::default()
+    };
     session.delete(&job.key, options).await?;
     if !dry_run {
-        let found = Found { kind: job.kind, object: current };
+        let found = Found {
+            kind: job.kind,
+            object: current,
+        };
         until_gone(session, &found, &Limit::after(FORCE_LIMIT)).await?;
         create(session, args, job, modified.clone()).await?;
     }
     Ok((modified, "configured"))
 }
-
-#[cfg(test)]
-mod tests;

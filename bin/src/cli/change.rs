@@ -73,7 +73,9 @@ impl ChangeArgs {
         let patch = create_merge_patch(&before, &after);
         if patch != json!({}) && !self.local && !self.write.dry_run().on_client() {
             let options = self.write.options();
-            let changed = session.patch(found.key(), PatchType::Merge, &patch, options).await?;
+            let changed = session
+                .patch(found.key(), PatchType::Merge, &patch, options)
+                .await?;
             after = changed.to_value()?;
         }
         self.write.done(session, found.kind, &after, did)

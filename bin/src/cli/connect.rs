@@ -71,7 +71,9 @@ async fn greet(tls: TlsStream<TcpStream>, address: &str) -> Outcome<Client> {
 fn tls_config(target: &Target) -> Outcome<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(&target.authority, "certificate authority")? {
-        roots.add(certificate).context("the kubeconfig's certificate authority is no authority")?;
+        roots
+            .add(certificate)
+            .context("the kubeconfig's certificate authority is no authority")?;
     }
     let chain = certificates(&target.certificate, "client certificate")?;
     let key = PrivateKeyDer::from_pem_slice(&target.key)
@@ -187,7 +189,13 @@ mod tests {
         assert_eq!(parts("https://a.example:1"), ("a.example".to_string(), 1));
         assert_eq!(parts("https://10.0.0.1/"), ("10.0.0.1".to_string(), 443));
         assert_eq!(parts("https://[::1]:6443"), ("::1".to_string(), 6443));
-        for wrong in ["http://a", "ftp://a", "https://", "https://a:b", "https://[::1"] {
+        for wrong in [
+            "http://a",
+            "ftp://a",
+            "https://",
+            "https://a:b",
+            "https://[::1",
+        ] {
             assert!(host_and_port(wrong).is_err(), "{wrong}");
         }
     }

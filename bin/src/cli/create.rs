@@ -80,7 +80,11 @@ async fn from_files(session: &Session, args: &CreateArgs) -> Outcome {
         if args.save_config {
             set_last_applied(&mut manifest.value);
         }
-        match args.write.create(session, kind, &key.namespace, manifest.value).await {
+        match args
+            .write
+            .create(session, kind, &key.namespace, manifest.value)
+            .await
+        {
             Ok(_) => {}
             Err(failure @ Failure::Server(_)) => {
                 failures.push(failure.during("creating", &manifest.source));
@@ -110,7 +114,12 @@ pub struct ReplaceArgs {
     #[arg(long, default_value_t = -1, hide_default_value = true, allow_negative_numbers = true)]
     grace_period: i64,
     /// With --force: how long to wait for the old object to go; 0 is as long as it takes
-    #[arg(long, default_value = "0s", hide_default_value = true, value_name = "DURATION")]
+    #[arg(
+        long,
+        default_value = "0s",
+        hide_default_value = true,
+        value_name = "DURATION"
+    )]
     timeout: String,
     /// Note in the object what was written, so that apply can change it later
     #[arg(long)]
@@ -125,14 +134,18 @@ pub async fn replace(session: &Session, args: ReplaceArgs) -> Outcome {
     for mut manifest in read_manifests(&args.files)? {
         let (kind, key) = manifest.locate(session)?;
         if manifest.name.is_empty() {
-            fail!("{}: metadata.name is needed to replace an object", manifest.source);
+            fail!(
+                "{}: metadata.name is needed to replace an object",
+                manifest.source
+            );
         }
         place(&mut manifest.value, kind, &key.namespace);
         if args.save_config {
             set_last_applied(&mut manifest.value);
         }
         if dry.on_client() {
-            args.write.done(session, kind, &manifest.value, "replaced")?;
+            args.write
+                .done(session, kind, &manifest.value, "replaced")?;
             continue;
         }
         let work = async {
@@ -146,12 +159,18 @@ pub async fn replace(session: &Session, args: ReplaceArgs) -> Outcome {
                     until_gone(session, &Found { kind, object }, &limit).await?;
                 }
                 let options = args.write.options();
-                return session.create(kind, &key.namespace, &manifest.value, options).await;
+                return session
+                    .create(kind, &key.namespace, &manifest.value, options)
+                    .await;
             }
-            session.update(&key, None, &manifest.value, args.write.options()).await
+            session
+                .update(&key, None, &manifest.value, args.write.options())
+                .await
         };
         match work.await {
-            Ok(object) => args.write.done(session, kind, &object.to_value()?, "replaced")?,
+            Ok(object) => args
+                .write
+                .done(session, kind, &object.to_value()?, "replaced")?,
             Err(failure @ Failure::Server(_)) => {
                 failures.push(failure.during("replacing", &manifest.source));
             }

@@ -56,7 +56,12 @@ pub struct DeleteArgs {
     )]
     wait: bool,
     /// How long to wait, for example 30s; 0 is as long as it takes
-    #[arg(long, default_value = "0s", hide_default_value = true, value_name = "DURATION")]
+    #[arg(
+        long,
+        default_value = "0s",
+        hide_default_value = true,
+        value_name = "DURATION"
+    )]
     timeout: String,
     /// What happens with the objects that belong to these
     #[arg(
@@ -154,7 +159,9 @@ fn check_scope(args: &DeleteArgs) -> Outcome<bool> {
     if args.all && !args.select.selector.is_empty() {
         fail!("cannot set --all and --selector at the same time");
     }
-    let named = resolver::parse(&args.what)?.iter().all(|w| !w.names.is_empty());
+    let named = resolver::parse(&args.what)?
+        .iter()
+        .all(|w| !w.names.is_empty());
     if named && args.all {
         fail!("name cannot be provided when --all is specified");
     }
@@ -206,7 +213,11 @@ async fn delete(
     if name_only {
         return session.out.line(found.label());
     }
-    let forced = if grace == Some(0) && args.force { " force" } else { "" };
+    let forced = if grace == Some(0) && args.force {
+        " force"
+    } else {
+        ""
+    };
     let note = match dry_run {
         super::printer::DryRun::None => "",
         super::printer::DryRun::Client => " (dry run)",

@@ -75,7 +75,9 @@ pub async fn run(session: &Session, args: DescribeArgs) -> Outcome {
             session.out.text("\n\n")?;
         }
         let around = around(session, found, args.show_events).await?;
-        session.out.text(&described(found.kind, &found.object.to_value()?, &around))?;
+        session
+            .out
+            .text(&described(found.kind, &found.object.to_value()?, &around))?;
     }
     Failure::gather(findings.failures)
 }
@@ -95,7 +97,9 @@ async fn find(session: &Session, args: &DescribeArgs) -> Outcome<resolver::Findi
     };
     let (_, all) = resolver::list(session, args.select.request(session, wanted.kind)?).await?;
     let kind = wanted.kind;
-    let begins = all.into_iter().filter(|o| o.key.name.starts_with(prefix.as_str()));
+    let begins = all
+        .into_iter()
+        .filter(|o| o.key.name.starts_with(prefix.as_str()));
     let found: Vec<Found> = begins.map(|object| Found { kind, object }).collect();
     if !found.is_empty() {
         findings.found = found;
@@ -138,7 +142,8 @@ async fn related(session: &Session, found: &Found) -> Outcome<Vec<Value>> {
         let mut owners = object.meta().owner_references.iter().flatten();
         found.kind.resource == Resource::NODES || owners.any(|o| *o.uid == *found.object.uid)
     };
-    let values: Result<Vec<Value>, _> = objects.iter().filter(owned).map(|o| o.to_value()).collect();
+    let values: Result<Vec<Value>, _> =
+        objects.iter().filter(owned).map(|o| o.to_value()).collect();
     Ok(values?)
 }
 

@@ -42,7 +42,11 @@ pub struct EventsArgs {
 /// Runs `events`.
 pub async fn run(session: &Session, args: EventsArgs) -> Outcome {
     let format = args.output.format()?;
-    if let Some(wrong) = args.types.iter().find(|t| !matches!(t.as_str(), "Normal" | "Warning")) {
+    if let Some(wrong) = args
+        .types
+        .iter()
+        .find(|t| !matches!(t.as_str(), "Normal" | "Warning"))
+    {
         fail!("valid --types are Normal or Warning, not {wrong:?}");
     }
     let kind = resolver::kind_named("events")?;
@@ -50,7 +54,10 @@ pub async fn run(session: &Session, args: EventsArgs) -> Outcome {
     let (revision, mut events) = resolver::list(session, selection.clone()).await?;
     events.retain(|event| wanted(&args, event));
     describe::sort_events(&mut events)?;
-    let table = TableArgs { no_headers: args.no_headers, ..TableArgs::default() };
+    let table = TableArgs {
+        no_headers: args.no_headers,
+        ..TableArgs::default()
+    };
     let wide = matches!(format, Format::Human { wide: true });
     let mut tables = Tables::new(&table, wide, args.all_namespaces, false);
     if events.is_empty() && !args.watch {
@@ -64,9 +71,12 @@ pub async fn run(session: &Session, args: EventsArgs) -> Outcome {
     if !args.watch {
         return Ok(());
     }
-    let mut watch = session.watch(selection, WatchStart::After(revision)).await?;
+    let mut watch = session
+        .watch(selection, WatchStart::After(revision))
+        .await?;
     while let Some(event) = watch.next().await {
-        if let WatchEvent::Added(event) | WatchEvent::Modified(event) = event.map_err(Failure::Server)?
+        if let WatchEvent::Added(event) | WatchEvent::Modified(event) =
+            event.map_err(Failure::Server)?
             && wanted(&args, &event)
         {
             show(session, &args, &format, &mut tables, kind, vec![event])?;
@@ -76,19 +86,28 @@ pub async fn run(session: &Session, args: EventsArgs) -> Outcome {
 }
 
 fn selection(session: &Session, args: &EventsArgs) -> Outcome<ListRequest> {
-    let namespace = if args.all_namespaces { None } else { Some(session.namespace()?) };
+    let namespace = if args.all_namespaces {
+        None
+    } else {
+        Some(session.namespace()?)
+    };
     let mut selection = ListRequest::all(Resource::EVENTS, namespace.as_deref());
     if let Some(of) = &args.of {
         let (kind, name) = resolver::one(std::slice::from_ref(of), "pods")?;
-        selection.fields =
-            format!("involvedObject.kind={},involvedObject.name={name}", kind.names.kind);
+        selection.fields = format!(
+            "involvedObject.kind={},involvedObject.name={name}",
+            kind.names.kind
+        );
     }
     Ok(selection)
 }
 
 fn wanted(args: &EventsArgs, event: &Stored) -> bool {
     let kind = |value: Value| value["type"].as_str().unwrap_or_default().to_string();
-    args.types.is_empty() || event.to_value().is_ok_and(|v| args.types.contains(&kind(v)))
+    args.types.is_empty()
+        || event
+            .to_value()
+            .is_ok_and(|v| args.types.contains(&kind(v)))
 }
 
 fn show(
@@ -99,9 +118,14 @@ fn show(
     kind: &'static Kind,
     events: Vec<Arc<Stored>>,
 ) -> Outcome {
-    let found: Vec<Found> = events.into_iter().map(|object| Found { kind, object }).collect();
+    let found: Vec<Found> = events
+        .into_iter()
+        .map(|object| Found { kind, object })
+        .collect();
     match format {
-        Format::Human { .. } => session.out.text(&tables.text(&found, None, Timestamp::now())?),
+        Format::Human { .. } => session
+            .out
+            .text(&tables.text(&found, None, Timestamp::now())?),
         format => {
             let value = printer::combined(&found, false, args.output.show_managed_fields)?;
             format.value(&session.out, &value, args.no_headers)

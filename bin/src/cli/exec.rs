@@ -67,7 +67,9 @@ pub async fn exec(session: &Session, args: ExecArgs) -> Outcome {
         tty: joined.tty,
         size: joined.tty.then(terminal::size).flatten(),
     };
-    let stream = session.stream(Some(pod.node()?), NodeRequest::Exec(request)).await?;
+    let stream = session
+        .stream(Some(pod.node()?), NodeRequest::Exec(request))
+        .await?;
     let end = interact::join(session, stream, joined).await?;
     interact::finish(session, end)
 }
@@ -101,7 +103,10 @@ pub struct AttachArgs {
 pub async fn attach(session: &Session, args: AttachArgs) -> Outcome {
     let pod = pods::one_of(session, &args.what).await?;
     if pod.is_over() {
-        fail!("cannot attach a container in a completed pod; current phase is {}", pod.phase());
+        fail!(
+            "cannot attach a container in a completed pod; current phase is {}",
+            pod.phase()
+        );
     }
     let container = pod.container(session, args.container.as_deref())?;
     attach_to(session, &pod, container, args.stdin, args.tty, args.quiet).await
@@ -118,7 +123,9 @@ pub async fn attach_to(
 ) -> Outcome {
     let joined = Joined::settle(session, stdin, tty);
     if !quiet && joined.stdin && joined.tty {
-        session.out.note("If you don't see a command prompt, try pressing enter.");
+        session
+            .out
+            .note("If you don't see a command prompt, try pressing enter.");
     }
     let request = AttachRequest {
         pod: pod.pod.clone(),
@@ -127,7 +134,9 @@ pub async fn attach_to(
         tty: joined.tty,
         size: joined.tty.then(terminal::size).flatten(),
     };
-    let stream = session.stream(Some(pod.node()?), NodeRequest::Attach(request)).await?;
+    let stream = session
+        .stream(Some(pod.node()?), NodeRequest::Attach(request))
+        .await?;
     let end = interact::join(session, stream, joined).await?;
     interact::finish(session, end)
 }

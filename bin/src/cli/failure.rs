@@ -98,8 +98,11 @@ fn invalid_text(error: &StatusError) -> String {
     let kind = kind::of(&Resource::named(&error.resource))
         .map_or(error.resource.as_str(), |k| k.names.kind);
     let head = format!("The {kind} {:?} is invalid", error.name);
-    let causes: Vec<String> =
-        error.causes.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
+    let causes: Vec<String> = error
+        .causes
+        .iter()
+        .map(|c| format!("{}: {}", c.field, c.message))
+        .collect();
     match causes.as_slice() {
         [one] => format!("{head}: {one}"),
         many => format!("{head}:\n* {}", many.join("\n* ")),
@@ -130,7 +133,9 @@ impl From<std::io::Error> for Failure {
 
 impl From<kabuki_model::object::DecodeError> for Failure {
     fn from(error: kabuki_model::object::DecodeError) -> Self {
-        Self::Local(format!("{error}: use the same version of kabuki as the server"))
+        Self::Local(format!(
+            "{error}: use the same version of kabuki as the server"
+        ))
     }
 }
 
@@ -164,7 +169,10 @@ mod tests {
     fn refusals_are_said_as_kubectl_says_them() {
         let key = ObjectKey::new(Resource::PODS, "default", "web");
         let failure = Failure::from(StatusError::not_found(&key));
-        assert_eq!(failure.text(), "Error from server (NotFound): pods \"web\" not found");
+        assert_eq!(
+            failure.text(),
+            "Error from server (NotFound): pods \"web\" not found"
+        );
         assert_eq!(failure.code(), 1);
         let causes = vec![Cause::required("spec.a", ""), Cause::required("spec.b", "")];
         let invalid = StatusError::invalid("Pod", &Resource::PODS, "web", causes);

@@ -63,7 +63,9 @@ pub async fn run(session: &Session, args: GetArgs) -> Outcome {
     let sort = args.sort_by.as_deref().map(SortKey::parse).transpose()?;
     if args.watch || args.watch_only {
         if sort.is_some() {
-            session.out.note("warning: --watch requested, --sort-by will be ignored for watch events received");
+            session.out.note(
+                "warning: --watch requested, --sort-by will be ignored for watch events received",
+            );
         }
         return watching::run(session, &args, &format, sort.as_ref()).await;
     }
@@ -96,8 +98,11 @@ fn print(session: &Session, args: &GetArgs, format: &Format, findings: &Findings
             out.text(&tables.text(&findings.found, None, Timestamp::now())?)
         }
         Format::Name => {
-            let names: String =
-                findings.found.iter().map(|f| format!("{}\n", f.label())).collect();
+            let names: String = findings
+                .found
+                .iter()
+                .map(|f| format!("{}\n", f.label()))
+                .collect();
             out.text(&names)
         }
         _ => {
@@ -124,7 +129,11 @@ fn kinds_shown(args: &GetArgs, findings: &Findings) -> bool {
         _ => false,
     };
     let first = findings.found.first().map(|f| &f.kind.resource);
-    asked || findings.found.iter().any(|f| Some(&f.kind.resource) != first)
+    asked
+        || findings
+            .found
+            .iter()
+            .any(|f| Some(&f.kind.resource) != first)
 }
 
 /// What is said when a list is empty.
@@ -134,6 +143,3 @@ fn nothing(session: &Session, select: &SelectArgs) -> Outcome<String> {
         false => format!("No resources found in {} namespace.", session.namespace()?),
     })
 }
-
-#[cfg(test)]
-mod tests;

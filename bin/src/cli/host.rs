@@ -46,8 +46,11 @@ pub async fn check(session: &Session, args: CheckArgs) -> Outcome {
         }
     };
     session.out.text(&table(&checks))?;
-    let missing: Vec<&str> =
-        checks.iter().filter(|c| c.required && !c.ok).map(|c| c.name.as_str()).collect();
+    let missing: Vec<&str> = checks
+        .iter()
+        .filter(|c| c.required && !c.ok)
+        .map(|c| c.name.as_str())
+        .collect();
     match missing.is_empty() {
         true => Ok(()),
         false => fail!(
@@ -59,7 +62,11 @@ pub async fn check(session: &Session, args: CheckArgs) -> Outcome {
 }
 
 fn table(checks: &[HostCheck]) -> String {
-    let mut rows = vec![["NAME", "STATUS", "FOUND", "COST"].map(str::to_string).to_vec()];
+    let mut rows = vec![
+        ["NAME", "STATUS", "FOUND", "COST"]
+            .map(str::to_string)
+            .to_vec(),
+    ];
     for check in checks {
         let status = match (check.ok, check.required) {
             (true, _) => "ok",
@@ -100,21 +107,29 @@ pub async fn reset(session: &Session, args: ResetArgs) -> Outcome {
     // Whatever else is in a wrong directory must not be removed with it.
     let lock = dir.join("daemon.pid");
     if !lock.exists() {
-        fail!("{} is no node's data directory (it has no daemon.pid): give --data-dir", dir.display());
+        fail!(
+            "{} is no node's data directory (it has no daemon.pid): give --data-dir",
+            dir.display()
+        );
     }
     let _held = refuse_running(&lock)?;
     if !args.yes {
         ask(session, &dir)?;
     }
     match kabuki_agent::reset(&dir).await {
-        Ok(()) => session.out.line(format!("removed the node at {}", dir.display())),
-        Err(errors) => Err(Failure::Many(errors.into_iter().map(Failure::Local).collect())),
+        Ok(()) => session
+            .out
+            .line(format!("removed the node at {}", dir.display())),
+        Err(errors) => Err(Failure::Many(
+            errors.into_iter().map(Failure::Local).collect(),
+        )),
     }
 }
 
 /// Holds the data directory, which a running daemon does.
 fn refuse_running(lock: &Path) -> Outcome<Flock<std::fs::File>> {
-    let file = std::fs::File::open(lock).with_context(|| format!("cannot open {}", lock.display()))?;
+    let file =
+        std::fs::File::open(lock).with_context(|| format!("cannot open {}", lock.display()))?;
     let holder = std::fs::read_to_string(lock).unwrap_or_default();
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
         Failure::new(format!(
@@ -126,7 +141,10 @@ fn refuse_running(lock: &Path) -> Outcome<Flock<std::fs::File>> {
 
 fn ask(session: &Session, dir: &Path) -> Outcome {
     if !is_interactive() {
-        fail!("this removes the node at {} with all its pods: confirm with --yes", dir.display());
+        fail!(
+            "this removes the node at {} with all its pods: confirm with --yes",
+            dir.display()
+        );
     }
     session.out.text(&format!(
         "This removes the node at {} with its pods, images and stored objects. Go on? [y/N] ",
@@ -154,8 +172,15 @@ mod tests {
             found: "x".to_string(),
             cost: String::new(),
         };
-        let text = table(&[check("a", true, true), check("b", false, true), check("c", false, false)]);
-        let words: Vec<&str> = text.lines().map(|l| l.split_whitespace().nth(1).unwrap_or("")).collect();
+        let text = table(&[
+            check("a", true, true),
+            check("b", false, true),
+            check("c", false, false),
+        ]);
+        let words: Vec<&str> = text
+            .lines()
+            .map(|l| l.split_whitespace().nth(1).unwrap_or(""))
+            .collect();
         assert_eq!(words, ["STATUS", "ok", "MISSING", "missing"]);
     }
 

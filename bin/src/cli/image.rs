@@ -42,7 +42,9 @@ enum What {
         name: Option<String>,
     },
     /// Pull an image from its registry
-    #[command(after_help = "Example:\n  kabuki image pull registry.example:5000/web:1 --username me")]
+    #[command(
+        after_help = "Example:\n  kabuki image pull registry.example:5000/web:1 --username me"
+    )]
     Pull {
         /// The image, as in a manifest
         reference: String,
@@ -58,7 +60,10 @@ enum What {
         quiet: bool,
     },
     /// Remove images
-    #[command(visible_alias = "remove", after_help = "Example:\n  kabuki image rm web:1")]
+    #[command(
+        visible_alias = "remove",
+        after_help = "Example:\n  kabuki image rm web:1"
+    )]
     Rm {
         /// Names or identifiers
         #[arg(required = true)]
@@ -76,12 +81,20 @@ pub async fn run(session: &Session, args: ImageArgs) -> Outcome {
         What::Ls { quiet } => {
             let stream = session.stream(node, NodeRequest::ImageList).await?;
             let images = collect(session, stream).await?;
-            session.out.text(&if quiet { ids(&images) } else { table(images) })
+            session
+                .out
+                .text(&if quiet { ids(&images) } else { table(images) })
         }
-        What::Pull { reference, username } => {
+        What::Pull {
+            reference,
+            username,
+        } => {
             let credentials = username.map(|user| Ok::<_, Failure>((user, password()?)));
             let credentials = credentials.transpose()?;
-            let request = NodeRequest::ImagePull { reference: reference.clone(), credentials };
+            let request = NodeRequest::ImagePull {
+                reference: reference.clone(),
+                credentials,
+            };
             let stream = session.stream(node, request).await?;
             collect(session, stream).await?;
             session.out.line(format!("pulled {reference}"))
@@ -89,7 +102,9 @@ pub async fn run(session: &Session, args: ImageArgs) -> Outcome {
         What::Load { file, name } => {
             // What cannot be read is found before anything is asked of the node.
             let chunks = read_archive(&file)?;
-            let stream = session.stream(node, NodeRequest::ImageLoad { name }).await?;
+            let stream = session
+                .stream(node, NodeRequest::ImageLoad { name })
+                .await?;
             tokio::spawn(feed(chunks, stream.input.clone()));
             for image in collect(session, stream).await? {
                 let shown = image.names.first().unwrap_or(&image.id);
@@ -100,7 +115,9 @@ pub async fn run(session: &Session, args: ImageArgs) -> Outcome {
         What::Rm { references } => {
             let mut failures = Vec::new();
             for reference in references {
-                let request = NodeRequest::ImageRemove { reference: reference.clone() };
+                let request = NodeRequest::ImageRemove {
+                    reference: reference.clone(),
+                };
                 let stream = session.stream(node, request).await?;
                 match collect(session, stream).await {
                     Ok(_) => session.out.line(format!("removed {reference}"))?,
@@ -150,14 +167,20 @@ fn read_archive(path: &Path) -> Outcome<mpsc::Receiver<Bytes>> {
     let mut file =
         std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     if path.is_dir() {
-        fail!("{} is a folder: give the archive as a file, for example made by `tar c`", path.display());
+        fail!(
+            "{} is a folder: give the archive as a file, for example made by `tar c`",
+            path.display()
+        );
     }
     let (chunks, received) = mpsc::channel(4);
     std::thread::spawn(move || {
         let mut buffer = vec![0; CHUNK_BYTES];
         // An archive that is cut short is found by the node, which knows its checksums.
         while let Ok(count @ 1..) = file.read(&mut buffer) {
-            if chunks.blocking_send(Bytes::copy_from_slice(&buffer[..count])).is_err() {
+            if chunks
+                .blocking_send(Bytes::copy_from_slice(&buffer[..count]))
+                .is_err()
+            {
                 return;
             }
         }
@@ -171,9 +194,18 @@ fn ids(images: &[ImageInfo]) -> String {
 
 fn table(mut images: Vec<ImageInfo>) -> String {
     images.sort_by(|a, b| a.names.cmp(&b.names));
-    let mut rows = vec![["NAME", "ID", "SIZE", "IN USE"].map(str::to_string).to_vec()];
+    let mut rows = vec![
+        ["NAME", "ID", "SIZE", "IN USE"]
+            .map(str::to_string)
+            .to_vec(),
+    ];
     for image in images {
-        let id: String = image.id.trim_start_matches("sha256:").chars().take(12).collect();
+        let id: String = image
+            .id
+            .trim_start_matches("sha256:")
+            .chars()
+            .take(12)
+            .collect();
         let tags: Vec<&String> = image.names.iter().filter(|n| !n.contains('@')).collect();
         let used = if image.in_use { "yes" } else { "no" };
         let size = indicatif::HumanBytes(image.size_bytes).to_string();

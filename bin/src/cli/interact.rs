@@ -25,12 +25,15 @@ impl Joined {
     pub fn settle(session: &Session, stdin: bool, tty: bool) -> Self {
         let usable = tty && stdin && terminal::is_interactive();
         if tty && stdin && !usable {
-            session.out.note(
-                "Unable to use a TTY - input is not a terminal or the right kind of file",
-            );
+            session
+                .out
+                .note("Unable to use a TTY - input is not a terminal or the right kind of file");
         }
         // Without input a terminal is still the process's own, for its output.
-        Self { stdin, tty: usable || (tty && !stdin) }
+        Self {
+            stdin,
+            tty: usable || (tty && !stdin),
+        }
     }
 }
 
@@ -95,7 +98,10 @@ pub fn read_stdin() -> mpsc::Receiver<Bytes> {
                 Ok(0) | Err(_) => return,
                 Ok(read) => read,
             };
-            if sender.blocking_send(Bytes::copy_from_slice(&buffer[..read])).is_err() {
+            if sender
+                .blocking_send(Bytes::copy_from_slice(&buffer[..read]))
+                .is_err()
+            {
                 return;
             }
         }
@@ -108,7 +114,9 @@ pub fn finish(session: &Session, end: End) -> Outcome {
     match end {
         End::Complete | End::Exited(0) => Ok(()),
         End::Exited(code) => {
-            session.out.note(format!("command terminated with exit code {code}"));
+            session
+                .out
+                .note(format!("command terminated with exit code {code}"));
             // A code beyond a byte would be cut to a wrong one, perhaps to success.
             Err(Failure::Exit(u8::try_from(code).unwrap_or(255)))
         }

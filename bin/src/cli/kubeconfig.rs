@@ -51,8 +51,9 @@ impl Kubeconfig {
             return Self::read(vec![path.to_path_buf()]);
         }
         let listed = std::env::var_os("KUBECONFIG").unwrap_or_default();
-        let listed: Vec<PathBuf> =
-            std::env::split_paths(&listed).filter(|p| !p.as_os_str().is_empty()).collect();
+        let listed: Vec<PathBuf> = std::env::split_paths(&listed)
+            .filter(|p| !p.as_os_str().is_empty())
+            .collect();
         match listed.is_empty() {
             true => Self::read(vec![data_dir().join("admin.kubeconfig")]),
             false => Self::read(listed),
@@ -113,7 +114,10 @@ impl Kubeconfig {
     pub fn context_name(&self, given: Option<&str>) -> String {
         match given {
             Some(name) => name.to_string(),
-            None => self.merged()["current-context"].as_str().unwrap_or_default().to_string(),
+            None => self.merged()["current-context"]
+                .as_str()
+                .unwrap_or_default()
+                .to_string(),
         }
     }
 
@@ -121,7 +125,10 @@ impl Kubeconfig {
     pub fn namespace(&self, context: Option<&str>) -> Option<String> {
         let merged = self.merged();
         let entry = named(&merged["contexts"], &self.context_name(context))?;
-        entry["context"]["namespace"].as_str().filter(|n| !n.is_empty()).map(str::to_string)
+        entry["context"]["namespace"]
+            .as_str()
+            .filter(|n| !n.is_empty())
+            .map(str::to_string)
     }
 
     /// What a connection in `context` needs.
@@ -141,7 +148,10 @@ impl Kubeconfig {
             fail!("context {name:?} does not exist (`kabuki config get-contexts` lists them)");
         };
         let part = |list: &str, field: &str| -> Outcome<(String, Value)> {
-            let wanted = entry["context"][field].as_str().unwrap_or_default().to_string();
+            let wanted = entry["context"][field]
+                .as_str()
+                .unwrap_or_default()
+                .to_string();
             match named(&merged[list], &wanted) {
                 Some(found) => Ok((wanted, found[field].clone())),
                 None => Err(Failure::new(format!(
@@ -159,7 +169,8 @@ impl Kubeconfig {
             );
         }
         let credential = |field: &str| {
-            self.material(&user, field).with_context(|| format!("user {user_name:?}"))
+            self.material(&user, field)
+                .with_context(|| format!("user {user_name:?}"))
         };
         Ok(Target {
             server: cluster["server"].as_str().unwrap_or_default().to_string(),
@@ -174,7 +185,10 @@ impl Kubeconfig {
 
     /// A certificate or key: from `FIELD-data`, else from the file that `FIELD` names.
     fn material(&self, entry: &Value, field: &str) -> anyhow::Result<Vec<u8>> {
-        if let Some(data) = entry[format!("{field}-data")].as_str().filter(|d| !d.is_empty()) {
+        if let Some(data) = entry[format!("{field}-data")]
+            .as_str()
+            .filter(|d| !d.is_empty())
+        {
             let joined: String = data.split_whitespace().collect();
             return base64::engine::general_purpose::STANDARD
                 .decode(joined)
@@ -184,14 +198,19 @@ impl Kubeconfig {
             anyhow::bail!("has neither {field} nor {field}-data: this client needs it");
         };
         let folder = self.files.iter().find(|(_, value)| value.is_some());
-        let folder = folder.and_then(|(path, _)| path.parent()).unwrap_or(Path::new("."));
+        let folder = folder
+            .and_then(|(path, _)| path.parent())
+            .unwrap_or(Path::new("."));
         let path = folder.join(path);
         std::fs::read(&path).with_context(|| format!("cannot read {field} {}", path.display()))
     }
 
     fn missing(&self) -> Failure {
-        let paths: Vec<String> =
-            self.files.iter().map(|(path, _)| path.display().to_string()).collect();
+        let paths: Vec<String> = self
+            .files
+            .iter()
+            .map(|(path, _)| path.display().to_string())
+            .collect();
         Failure::new(format!(
             "there is no kubeconfig at {}: start a node with `kabuki node`, or give --kubeconfig \
              or $KUBECONFIG",
@@ -220,7 +239,9 @@ mod tests {
 
     fn config(text: &str) -> Kubeconfig {
         let value = parse(text).expect("parses");
-        Kubeconfig { files: vec![("/nowhere/config".into(), Some(value))] }
+        Kubeconfig {
+            files: vec![("/nowhere/config".into(), Some(value))],
+        }
     }
 
     const FULL: &str = "
@@ -246,7 +267,10 @@ contexts:
         let target = config.target(None).expect("a target");
         assert_eq!(target.server, "https://10.0.0.1:6443");
         assert_eq!(target.authority, b"ABC");
-        assert_eq!((&*target.certificate, &*target.key), (&b"DEF"[..], &b"GHI"[..]));
+        assert_eq!(
+            (&*target.certificate, &*target.key),
+            (&b"DEF"[..], &b"GHI"[..])
+        );
         assert_eq!(config.namespace(None).as_deref(), Some("web"));
         assert_eq!(config.namespace(Some("broken")), None);
     }
@@ -255,7 +279,10 @@ contexts:
     fn json_is_read_as_well() {
         let value = parse(FULL).expect("parses");
         let json = config(&value.to_string());
-        assert_eq!(json.target(None).expect("a target").server, "https://10.0.0.1:6443");
+        assert_eq!(
+            json.target(None).expect("a target").server,
+            "https://10.0.0.1:6443"
+        );
     }
 
     #[test]
@@ -266,9 +293,14 @@ contexts:
         assert!(broken.contains("\"gone\""), "{broken}");
         let absent = text(config.target(Some("x")).expect_err("refused"));
         assert!(absent.contains("context \"x\" does not exist"), "{absent}");
-        let none = Kubeconfig { files: vec![("/nowhere/config".into(), None)] };
+        let none = Kubeconfig {
+            files: vec![("/nowhere/config".into(), None)],
+        };
         let none = text(none.target(None).expect_err("refused"));
-        assert!(none.contains("kabuki node") && none.contains("/nowhere/config"), "{none}");
+        assert!(
+            none.contains("kabuki node") && none.contains("/nowhere/config"),
+            "{none}"
+        );
     }
 
     #[test]
@@ -276,7 +308,10 @@ contexts:
         let dir = tempfile::tempdir().expect("a folder");
         std::fs::write(dir.path().join("ca.pem"), "PEM").expect("writes");
         let path = dir.path().join("config");
-        let text = FULL.replace("certificate-authority-data: QUJD", "certificate-authority: ca.pem");
+        let text = FULL.replace(
+            "certificate-authority-data: QUJD",
+            "certificate-authority: ca.pem",
+        );
         std::fs::write(&path, text).expect("writes");
         let config = Kubeconfig::find(Some(&path)).expect("reads");
         assert_eq!(config.target(None).expect("a target").authority, b"PEM");
@@ -284,7 +319,9 @@ contexts:
 
     #[test]
     fn the_first_file_wins() {
-        let second = FULL.replace("10.0.0.1", "10.0.0.2").replace("current-context: main", "");
+        let second = FULL
+            .replace("10.0.0.1", "10.0.0.2")
+            .replace("current-context: main", "");
         let config = Kubeconfig {
             files: vec![
                 ("/a".into(), None),
@@ -292,6 +329,9 @@ contexts:
                 ("/c".into(), Some(parse(&second).expect("parses"))),
             ],
         };
-        assert_eq!(config.target(None).expect("a target").server, "https://10.0.0.1:6443");
+        assert_eq!(
+            config.target(None).expect("a target").server,
+            "https://10.0.0.1:6443"
+        );
     }
 }

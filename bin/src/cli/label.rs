@@ -76,18 +76,30 @@ impl Map {
 }
 
 async fn run(session: &Session, args: LabelArgs, map: Map) -> Outcome {
-    let split = args.what.iter().position(|a| a.contains('=') || a.ends_with('-'));
+    let split = args
+        .what
+        .iter()
+        .position(|a| a.contains('=') || a.ends_with('-'));
     let (what, pairs) = args.what.split_at(split.unwrap_or(args.what.len()));
     let changes = changes(pairs, map)?;
     if changes.is_empty() && !args.list {
-        fail!("at least one {} update is required: KEY=VALUE, or KEY- to remove it", map.field().trim_end_matches('s'));
+        fail!(
+            "at least one {} update is required: KEY=VALUE, or KEY- to remove it",
+            map.field().trim_end_matches('s')
+        );
     }
     if args.list {
         let findings = args.change.find(session, what).await?;
         for found in &findings.found {
             let value = found.object.to_value()?;
-            for (key, value) in value["metadata"][map.field()].as_object().into_iter().flatten() {
-                session.out.line(format!("{key}={}", value.as_str().unwrap_or_default()))?;
+            for (key, value) in value["metadata"][map.field()]
+                .as_object()
+                .into_iter()
+                .flatten()
+            {
+                session
+                    .out
+                    .line(format!("{key}={}", value.as_str().unwrap_or_default()))?;
             }
         }
         return super::failure::Failure::gather(findings.failures);
@@ -105,10 +117,16 @@ fn changes(pairs: &[String], map: Map) -> Outcome<Vec<Change>> {
             (None, None) => fail!("{pair:?} is neither KEY=VALUE nor KEY-"),
         };
         let value = change.1.as_deref().unwrap_or_default();
-        let wrong = syntax::qualified_name(&change.0)
-            .or_else(|| (map == Map::Labels).then(|| syntax::label_value(value)).flatten());
+        let wrong = syntax::qualified_name(&change.0).or_else(|| {
+            (map == Map::Labels)
+                .then(|| syntax::label_value(value))
+                .flatten()
+        });
         if let Some(why) = wrong {
-            fail!("invalid {} {pair:?}: {why}", map.field().trim_end_matches('s'));
+            fail!(
+                "invalid {} {pair:?}: {why}",
+                map.field().trim_end_matches('s')
+            );
         }
         if let Some((key, _)) = changes.iter().find(|(key, _)| *key == change.0) {
             fail!("can not both modify and remove, or modify twice, {key:?} in the same command");
@@ -129,14 +147,21 @@ fn change(
     if let Some(wanted) = &args.resource_version
         && metadata["resourceVersion"] != **wanted
     {
-        fail!("{} has revision {}, not {wanted}", found.label(), found.object.revision);
+        fail!(
+            "{} has revision {}, not {wanted}",
+            found.label(),
+            found.object.revision
+        );
     }
     if !metadata[map.field()].is_object() {
         metadata[map.field()] = json!({});
     }
     let (mut set, mut removed) = (false, false);
     for (key, new) in changes {
-        let entry = metadata[map.field()].get(key).and_then(Value::as_str).map(str::to_string);
+        let entry = metadata[map.field()]
+            .get(key)
+            .and_then(Value::as_str)
+            .map(str::to_string);
         match (entry, new) {
             (Some(old), Some(new)) if old != *new && !args.overwrite => {
                 fail!("'{key}' already has a value ({old}), and --overwrite is false")
@@ -153,7 +178,9 @@ fn change(
             }
         }
     }
-    if metadata[map.field()].as_object().is_some_and(serde_json::Map::is_empty)
+    if metadata[map.field()]
+        .as_object()
+        .is_some_and(serde_json::Map::is_empty)
         && let Some(metadata) = metadata.as_object_mut()
     {
         metadata.remove(map.field());
@@ -178,7 +205,10 @@ mod tests {
     fn changes_are_read_as_pairs_and_removals() {
         assert_eq!(
             changes(&texts(&["a=b=c", "d-"]), Map::Annotations),
-            Ok(vec![("a".to_string(), Some("b=c".to_string())), ("d".to_string(), None)])
+            Ok(vec![
+                ("a".to_string(), Some("b=c".to_string())),
+                ("d".to_string(), None)
+            ])
         );
         for wrong in [&["a=b c"][..], &["a b=c"], &["a=b", "a-"]] {
             assert!(changes(&texts(wrong), Map::Labels).is_err(), "{wrong:?}");

@@ -85,7 +85,10 @@ pub async fn run(session: &Session, mut args: LogsArgs) -> Outcome {
         fail!("only one of follow (-f) or previous (-p) is allowed");
     }
     if args.all_containers && args.container.is_some() {
-        fail!("--all-containers=true should not be specified with container name {:?}", args.container.unwrap_or_default());
+        fail!(
+            "--all-containers=true should not be specified with container name {:?}",
+            args.container.unwrap_or_default()
+        );
     }
     // `logs POD CONTAINER`, the older way to name a container.
     if args.what.len() == 2 && super::resolver::kind_named(&args.what[0]).is_err() {
@@ -94,7 +97,10 @@ pub async fn run(session: &Session, mut args: LogsArgs) -> Outcome {
     let since_ns = since(&args)?;
     let sources = sources(session, &args).await?;
     if sources.is_empty() {
-        session.out.note(format!("No resources found in {} namespace.", session.namespace()?));
+        session.out.note(format!(
+            "No resources found in {} namespace.",
+            session.namespace()?
+        ));
         return Ok(());
     }
     if args.follow && sources.len() > args.max_log_requests {
@@ -105,7 +111,9 @@ pub async fn run(session: &Session, mut args: LogsArgs) -> Outcome {
             args.max_log_requests
         );
     }
-    let requests = sources.iter().map(|source| show(session, &args, source, since_ns));
+    let requests = sources
+        .iter()
+        .map(|source| show(session, &args, source, since_ns));
     if !args.follow {
         for request in requests {
             tolerate(session, &args, request.await)?;
@@ -143,9 +151,10 @@ async fn sources(session: &Session, args: &LogsArgs) -> Outcome<Vec<Source>> {
             true => pod.containers().into_iter().map(str::to_string).collect(),
             false => vec![pod.container(session, args.container.as_deref())?],
         };
-        sources.extend(
-            containers.into_iter().map(|container| Source { pod: pod.clone(), container }),
-        );
+        sources.extend(containers.into_iter().map(|container| Source {
+            pod: pod.clone(),
+            container,
+        }));
     }
     Ok(sources)
 }
@@ -158,7 +167,9 @@ fn since(args: &LogsArgs) -> Outcome<Option<i64>> {
             Timestamp::from_second(second).unwrap_or(Timestamp::MIN)
         }
         (None, Some(time)) => time.parse().map_err(|_| {
-            Failure::new(format!("--since-time {time:?} is no time like 2026-01-31T12:00:00Z"))
+            Failure::new(format!(
+                "--since-time {time:?} is no time like 2026-01-31T12:00:00Z"
+            ))
         })?,
         (None, None) => return Ok(None),
     };
@@ -186,7 +197,9 @@ async fn show(
     source: &Source,
     since_ns: Option<i64>,
 ) -> Outcome {
-    let tail = args.tail.or(args.selector.is_some().then_some(SELECTOR_TAIL));
+    let tail = args
+        .tail
+        .or(args.selector.is_some().then_some(SELECTOR_TAIL));
     let request = LogRequest {
         pod: source.pod.pod.clone(),
         container: source.container.clone(),
@@ -206,7 +219,9 @@ async fn show(
 
 async fn read(session: &Session, pod: &PodHandle, request: LogRequest, prefix: String) -> Outcome {
     let node = pod.node()?;
-    let mut stream = session.stream(Some(node), NodeRequest::Logs(request)).await?;
+    let mut stream = session
+        .stream(Some(node), NodeRequest::Logs(request))
+        .await?;
     let mut lines = Lines::new(prefix);
     while let Some(chunk) = stream.output.recv().await {
         match chunk {
@@ -220,5 +235,8 @@ async fn read(session: &Session, pod: &PodHandle, request: LogRequest, prefix: S
         }
     }
     session.out.bytes(&lines.finish())?;
-    fail!("the log of {} ended early: node {node} is gone", pod.pod.name)
+    fail!(
+        "the log of {} ended early: node {node} is gone",
+        pod.pod.name
+    )
 }

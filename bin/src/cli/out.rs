@@ -25,7 +25,9 @@ impl Out {
                 stdout.flush()?;
             }
             Self::Memory(held) => {
-                held.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+                held.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .extend_from_slice(bytes);
             }
         }
         Ok(())
@@ -47,7 +49,9 @@ impl Out {
             // Nobody is left to tell when standard error is closed.
             Self::Standard => drop(std::io::stderr().lock().write_all(bytes)),
             Self::Memory(held) => {
-                held.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+                held.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .extend_from_slice(bytes);
             }
         }
     }

@@ -21,7 +21,12 @@ pub struct PatchArgs {
     #[arg(value_name = "TYPE")]
     what: Vec<String>,
     /// The patch, as JSON or YAML
-    #[arg(short, long, required_unless_present = "patch_file", value_name = "PATCH")]
+    #[arg(
+        short,
+        long,
+        required_unless_present = "patch_file",
+        value_name = "PATCH"
+    )]
     patch: Option<String>,
     /// A file with the patch
     #[arg(long, conflicts_with = "patch", value_name = "FILE")]
@@ -94,7 +99,11 @@ pub async fn patch(session: &Session, args: PatchArgs) -> Outcome {
                 Err(failure) => return Err(failure),
             }
         };
-        let did = if changed(&before, &after) { "patched" } else { "patched (no change)" };
+        let did = if changed(&before, &after) {
+            "patched"
+        } else {
+            "patched (no change)"
+        };
         args.change.write.done(session, found.kind, &after, did)?;
     }
     Failure::gather(failures)

@@ -38,7 +38,11 @@ impl PodHandle {
 
     /// The node that it is on.
     pub fn node(&self) -> Outcome<&str> {
-        let node = self.object.spec.as_ref().and_then(|s| s.node_name.as_deref());
+        let node = self
+            .object
+            .spec
+            .as_ref()
+            .and_then(|s| s.node_name.as_deref());
         let missing = || {
             Failure::new(format!(
                 "pod {} does not have a host assigned: `kabuki describe pod {}` says why",
@@ -51,7 +55,9 @@ impl PodHandle {
     /// The names of its containers, init containers first.
     pub fn containers(&self) -> Vec<&str> {
         let spec = self.object.spec.as_ref();
-        let init = spec.into_iter().flat_map(|s| s.init_containers.iter().flatten());
+        let init = spec
+            .into_iter()
+            .flat_map(|s| s.init_containers.iter().flatten());
         let own = spec.into_iter().flat_map(|s| s.containers.iter());
         init.chain(own).map(|c| c.name.as_str()).collect()
     }
@@ -77,10 +83,15 @@ impl PodHandle {
             return Ok(name.clone());
         }
         let spec = self.object.spec.as_ref();
-        let first = spec.and_then(|s| s.containers.first()).map(|c| c.name.clone());
+        let first = spec
+            .and_then(|s| s.containers.first())
+            .map(|c| c.name.clone());
         let first = first.unwrap_or_default();
         if all.len() > 1 {
-            session.out.note(format!("Defaulted container {first:?} out of: {}", all.join(", ")));
+            session.out.note(format!(
+                "Defaulted container {first:?} out of: {}",
+                all.join(", ")
+            ));
         }
         Ok(first)
     }
@@ -98,14 +109,20 @@ impl PodHandle {
 
     fn is_ready(&self) -> bool {
         let status = self.object.status.as_ref();
-        let mut conditions = status.into_iter().flat_map(|s| s.conditions.iter().flatten());
+        let mut conditions = status
+            .into_iter()
+            .flat_map(|s| s.conditions.iter().flatten());
         conditions.any(|c| c.type_ == "Ready" && c.status == "True")
     }
 }
 
 /// The pods that a selector selects in the command's namespace (or in all).
 pub async fn selected(session: &Session, labels: &str, all: bool) -> Outcome<Vec<PodHandle>> {
-    let namespace = if all { None } else { Some(session.namespace()?) };
+    let namespace = if all {
+        None
+    } else {
+        Some(session.namespace()?)
+    };
     let mut request = ListRequest::all(Resource::PODS, namespace.as_deref());
     request.labels = labels.to_string();
     let (_, pods) = resolver::list(session, request).await?;
@@ -114,8 +131,13 @@ pub async fn selected(session: &Session, labels: &str, all: bool) -> Outcome<Vec
 
 /// The pod by this name.
 pub async fn named(session: &Session, name: &str) -> Outcome<PodHandle> {
+    named_in(session, &session.namespace()?, name).await
+}
+
+/// The pod by this name in another namespace than the command's.
+pub async fn named_in(session: &Session, namespace: &str, name: &str) -> Outcome<PodHandle> {
     let kind = resolver::kind_named("pods")?;
-    let key = session.key(kind, &session.namespace()?, name);
+    let key = session.key(kind, namespace, name);
     let pod = session.get(&key).await?;
     PodHandle::new(&pod)
 }
@@ -145,7 +167,11 @@ pub async fn of(session: &Session, what: &[String]) -> Outcome<Vec<PodHandle>> {
 pub async fn one_of(session: &Session, what: &[String]) -> Outcome<PodHandle> {
     let mut pods = of(session, what).await?;
     if pods.len() > 1 {
-        session.out.note(format!("Found {} pods, using pod/{}", pods.len(), pods[0].pod.name));
+        session.out.note(format!(
+            "Found {} pods, using pod/{}",
+            pods.len(),
+            pods[0].pod.name
+        ));
     }
     Ok(pods.swap_remove(0))
 }

@@ -26,7 +26,12 @@ pub struct ForwardArgs {
     #[arg(required = true, value_name = "PORT")]
     ports: Vec<String>,
     /// Where to listen: addresses or `localhost`
-    #[arg(long, default_value = "localhost", value_delimiter = ',', value_name = "ADDRESS")]
+    #[arg(
+        long,
+        default_value = "localhost",
+        value_delimiter = ',',
+        value_name = "ADDRESS"
+    )]
     address: Vec<String>,
 }
 
@@ -78,7 +83,9 @@ fn named_port(pod: &PodHandle, name: &str) -> Outcome<u16> {
     let mut ports = containers.flat_map(|c| c.ports.iter().flatten());
     let found = ports.find(|p| p.name.as_deref() == Some(name));
     let missing = || Failure::new(format!("pod {} has no port named {name:?}", pod.pod.name));
-    found.and_then(|p| u16::try_from(p.container_port).ok()).ok_or_else(missing)
+    found
+        .and_then(|p| u16::try_from(p.container_port).ok())
+        .ok_or_else(missing)
 }
 
 /// Listens on one address, or for `localhost` on both loopbacks, of which one must work.
@@ -88,7 +95,10 @@ async fn listen(
     local: u16,
     remote: u16,
 ) -> Outcome<Vec<(TcpListener, u16, u16)>> {
-    let both = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    let both = [
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    ];
     let addresses = match address.parse::<IpAddr>() {
         Ok(address) => vec![address],
         Err(_) if address == "localhost" => both.to_vec(),
@@ -101,7 +111,9 @@ async fn listen(
                 let at = listener.local_addr()?;
                 // Where any port will do, both loopbacks get the same.
                 port = at.port();
-                session.out.line(format!("Forwarding from {at} -> {remote}"))?;
+                session
+                    .out
+                    .line(format!("Forwarding from {at} -> {remote}"))?;
                 listeners.push((listener, port, remote));
             }
             Err(error) => failure = Some(error),
@@ -125,14 +137,21 @@ async fn accept(
 ) -> Outcome {
     loop {
         let (socket, _) = listener.accept().await?;
-        session.out.line(format!("Handling connection for {local}"))?;
-        let request = NodeRequest::PortForward { pod: pod.pod.clone(), port: remote };
+        session
+            .out
+            .line(format!("Handling connection for {local}"))?;
+        let request = NodeRequest::PortForward {
+            pod: pod.pod.clone(),
+            port: remote,
+        };
         let stream = session.stream(Some(pod.node()?), request).await?;
         let out = session.out.clone();
         let name = pod.pod.name.clone();
         tokio::spawn(async move {
             if let Err(why) = carry(socket, stream).await {
-                out.note(format!("an error occurred forwarding {local} -> {remote} of pod {name}: {why}"));
+                out.note(format!(
+                    "an error occurred forwarding {local} -> {remote} of pod {name}: {why}"
+                ));
             }
         });
     }
@@ -146,7 +165,11 @@ async fn carry(socket: TcpStream, stream: kabuki_protocol::NodeStream) -> Result
     let reading = tokio::spawn(async move {
         let mut buffer = vec![0; CHUNK_BYTES];
         while let Ok(count @ 1..) = from_local.read(&mut buffer).await {
-            if chunks.send(Bytes::copy_from_slice(&buffer[..count])).await.is_err() {
+            if chunks
+                .send(Bytes::copy_from_slice(&buffer[..count]))
+                .await
+                .is_err()
+            {
                 return;
             }
         }

@@ -70,14 +70,18 @@ fn read_file(path: &str) -> Outcome<String> {
 
 impl Format {
     fn parse(text: &str) -> Outcome<Self> {
-        let (name, argument) = text.split_once('=').map_or((text, None), |(n, a)| (n, Some(a)));
+        let (name, argument) = text
+            .split_once('=')
+            .map_or((text, None), |(n, a)| (n, Some(a)));
         let needed = || {
             let example = match name.starts_with("custom") {
                 true => "custom-columns=NAME:.metadata.name",
                 false => "jsonpath='{.metadata.name}'",
             };
             argument.filter(|a| !a.is_empty()).ok_or_else(|| {
-                Failure::new(format!("-o {name} needs what to print, for example -o {example}"))
+                Failure::new(format!(
+                    "-o {name} needs what to print, for example -o {example}"
+                ))
             })
         };
         Ok(match name {
@@ -105,7 +109,10 @@ impl Format {
     }
 
     fn path(template: &str, as_json: bool) -> Outcome<Self> {
-        Ok(Self::JsonPath { template: JsonPath::parse(template)?, as_json })
+        Ok(Self::JsonPath {
+            template: JsonPath::parse(template)?,
+            as_json,
+        })
     }
 
     /// Whether people are to read it.
@@ -119,8 +126,14 @@ impl Format {
             Self::Human { .. } | Self::Name => out.line(name_of(value)),
             Self::Json => out.line(indented(value)?),
             Self::Yaml => out.text(&to_yaml(value)),
-            Self::JsonPath { template, as_json: false } => out.text(&template.render(value)?),
-            Self::JsonPath { template, as_json: true } => {
+            Self::JsonPath {
+                template,
+                as_json: false,
+            } => out.text(&template.render(value)?),
+            Self::JsonPath {
+                template,
+                as_json: true,
+            } => {
                 let values = template.find(value)?.into_iter().cloned().collect();
                 out.line(indented(&Value::Array(values))?)
             }
@@ -145,7 +158,9 @@ impl Format {
     ) -> Outcome {
         let name = value["metadata"]["name"].as_str().unwrap_or_default();
         match self {
-            Self::Human { .. } => out.line(format!("{} {did}{}", label(kind, name), dry_run.note())),
+            Self::Human { .. } => {
+                out.line(format!("{} {did}{}", label(kind, name), dry_run.note()))
+            }
             Self::Name => out.line(label(kind, name)),
             _ => self.value(out, &shown(value.clone(), false), false),
         }
@@ -215,8 +230,10 @@ pub fn list_of(items: Vec<Value>) -> Value {
 
 /// The objects as one value: itself when `single`, else a list.
 pub fn combined(found: &[Found], single: bool, managed_fields: bool) -> Outcome<Value> {
-    let values: Result<Vec<Value>, _> =
-        found.iter().map(|f| f.object.to_value().map(|v| shown(v, managed_fields))).collect();
+    let values: Result<Vec<Value>, _> = found
+        .iter()
+        .map(|f| f.object.to_value().map(|v| shown(v, managed_fields)))
+        .collect();
     let mut values = values?;
     Ok(match single && values.len() == 1 {
         true => values.remove(0),
@@ -229,7 +246,9 @@ pub fn indented(value: &Value) -> Outcome<String> {
     let mut bytes = Vec::new();
     let style = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, style);
-    value.serialize(&mut serializer).context("cannot write JSON")?;
+    value
+        .serialize(&mut serializer)
+        .context("cannot write JSON")?;
     Ok(String::from_utf8(bytes).context("cannot write JSON")?)
 }
 

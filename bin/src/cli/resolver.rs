@@ -4,7 +4,7 @@
 mod files;
 mod suggest;
 
-pub use files::{FileArgs, Locate, Manifest, kind_of_manifest, read_manifests};
+pub use files::{FileArgs, Locate, Manifest, read_manifests};
 
 use super::failure::{Failure, Outcome, fail};
 use super::session::Session;
@@ -17,16 +17,32 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct SelectArgs {
     /// Only objects with these labels: `app=web,tier in (a,b),!old`
-    #[arg(short = 'l', long, default_value = "", hide_default_value = true, value_name = "LABELS")]
+    #[arg(
+        short = 'l',
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "LABELS"
+    )]
     pub selector: String,
     /// Only objects with these fields: `status.phase=Running,spec.nodeName!=a`
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "FIELDS")]
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "FIELDS"
+    )]
     pub field_selector: String,
     /// In all namespaces
     #[arg(short = 'A', long)]
     pub all_namespaces: bool,
     /// Read long lists in parts of so many objects; 0 reads them whole
-    #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "COUNT")]
+    #[arg(
+        long,
+        default_value_t = 0,
+        hide_default_value = true,
+        value_name = "COUNT"
+    )]
     pub chunk_size: u32,
 }
 
@@ -98,7 +114,10 @@ pub fn parse(args: &[String]) -> Outcome<Vec<Wanted>> {
     let mut wanted: Vec<Wanted> = Vec::new();
     for kind in kinds_named(first)? {
         if !wanted.iter().any(|w| w.kind.resource == kind.resource) {
-            wanted.push(Wanted { kind, names: names.clone() });
+            wanted.push(Wanted {
+                kind,
+                names: names.clone(),
+            });
         }
     }
     Ok(wanted)
@@ -113,9 +132,14 @@ fn slashed(arg: &str) -> Outcome<Wanted> {
         );
     };
     if kind.is_empty() || name.is_empty() {
-        fail!("arguments in resource/name form may not have more than one slash and no empty part: {arg:?}");
+        fail!(
+            "arguments in resource/name form may not have more than one slash and no empty part: {arg:?}"
+        );
     }
-    Ok(Wanted { kind: kind_named(kind)?, names: vec![(*name).to_string()] })
+    Ok(Wanted {
+        kind: kind_named(kind)?,
+        names: vec![(*name).to_string()],
+    })
 }
 
 /// The kinds of a list of types and categories (`all`), in the order of the registry within a
@@ -123,8 +147,10 @@ fn slashed(arg: &str) -> Outcome<Wanted> {
 pub fn kinds_named(list: &str) -> Outcome<Vec<&'static Kind>> {
     let mut kinds = Vec::new();
     for name in list.split(',').filter(|n| !n.is_empty()) {
-        let category: Vec<_> =
-            kind::all().iter().filter(|k| k.names.categories.contains(&name)).collect();
+        let category: Vec<_> = kind::all()
+            .iter()
+            .filter(|k| k.names.categories.contains(&name))
+            .collect();
         match category.is_empty() {
             true => kinds.push(kind_named(name)?),
             false => kinds.extend(category),
@@ -179,11 +205,7 @@ impl SelectArgs {
 }
 
 /// Reads everything that is wanted. What fails is kept, so that the rest is still shown.
-pub async fn find(
-    session: &Session,
-    wanted: &[Wanted],
-    select: &SelectArgs,
-) -> Outcome<Findings> {
+pub async fn find(session: &Session, wanted: &[Wanted], select: &SelectArgs) -> Outcome<Findings> {
     select.check(wanted)?;
     let mut findings = Findings {
         single: matches!(wanted, [Wanted { names, .. }] if names.len() == 1),
@@ -217,10 +239,7 @@ pub async fn find(
 }
 
 /// A whole list, and its revision.
-pub async fn list(
-    session: &Session,
-    mut request: ListRequest,
-) -> Outcome<(u64, Vec<Arc<Stored>>)> {
+pub async fn list(session: &Session, mut request: ListRequest) -> Outcome<(u64, Vec<Arc<Stored>>)> {
     let mut objects = Vec::new();
     loop {
         let mut part = session.list(request.clone()).await?;
@@ -285,7 +304,10 @@ mod tests {
 
     fn parsed(args: &[&str]) -> Outcome<Vec<(&'static str, Vec<String>)>> {
         let args: Vec<String> = args.iter().map(|a| (*a).to_string()).collect();
-        Ok(parse(&args)?.into_iter().map(|w| (w.kind.names.plural, w.names)).collect())
+        Ok(parse(&args)?
+            .into_iter()
+            .map(|w| (w.kind.names.plural, w.names))
+            .collect())
     }
 
     fn names(names: &[&str]) -> Vec<String> {
@@ -295,16 +317,29 @@ mod tests {
     #[test]
     fn types_and_names_are_read_in_every_form() {
         assert_eq!(parsed(&["po"]), Ok(vec![("pods", vec![])]));
-        assert_eq!(parsed(&["pod", "a", "b"]), Ok(vec![("pods", names(&["a", "b"]))]));
+        assert_eq!(
+            parsed(&["pod", "a", "b"]),
+            Ok(vec![("pods", names(&["a", "b"]))])
+        );
         assert_eq!(
             parsed(&["deploy,rs", "a"]),
-            Ok(vec![("deployments", names(&["a"])), ("replicasets", names(&["a"]))])
+            Ok(vec![
+                ("deployments", names(&["a"])),
+                ("replicasets", names(&["a"]))
+            ])
         );
         assert_eq!(
             parsed(&["pod/a", "deployments.apps/b"]),
-            Ok(vec![("pods", names(&["a"])), ("deployments", names(&["b"]))])
+            Ok(vec![
+                ("pods", names(&["a"])),
+                ("deployments", names(&["b"]))
+            ])
         );
-        let all: Vec<_> = parsed(&["all"]).expect("a category").into_iter().map(|w| w.0).collect();
+        let all: Vec<_> = parsed(&["all"])
+            .expect("a category")
+            .into_iter()
+            .map(|w| w.0)
+            .collect();
         assert_eq!(all, ["pods", "deployments", "replicasets"]);
         assert_eq!(parsed(&["pods,all"]).expect("no repetition").len(), 3);
     }
@@ -332,13 +367,19 @@ mod tests {
         };
         assert_eq!(one(&["web"]), Ok(("pod", "web".to_string())));
         assert_eq!(one(&["deploy/web"]), Ok(("deployment", "web".to_string())));
-        assert_eq!(one(&["deploy", "web"]), Ok(("deployment", "web".to_string())));
+        assert_eq!(
+            one(&["deploy", "web"]),
+            Ok(("deployment", "web".to_string()))
+        );
         assert!(one(&["deploy/a", "deploy/b"]).is_err());
     }
 
     #[test]
     fn labels_carry_the_group() {
         assert_eq!(label(kind_named("pod").expect("pods"), "a"), "pod/a");
-        assert_eq!(label(kind_named("rs").expect("replica sets"), "a"), "replicaset.apps/a");
+        assert_eq!(
+            label(kind_named("rs").expect("replica sets"), "a"),
+            "replicaset.apps/a"
+        );
     }
 }

@@ -133,7 +133,9 @@ async fn replace_template(
 ) -> Outcome<Value> {
     let patch = json!([{"op": "replace", "path": "/spec/template", "value": template}]);
     let options = args.write.options();
-    let changed = session.patch(found.key(), PatchType::Json, &patch, options).await?;
+    let changed = session
+        .patch(found.key(), PatchType::Json, &patch, options)
+        .await?;
     Ok(changed.to_value()?)
 }
 

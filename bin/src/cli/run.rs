@@ -98,16 +98,28 @@ pub async fn run(session: &Session, args: RunArgs) -> Outcome {
     };
     place(&mut value, kind, &namespace);
     if !attach || dry {
-        return args.write.create(session, kind, &namespace, value).await.map(drop);
+        return args
+            .write
+            .create(session, kind, &namespace, value)
+            .await
+            .map(drop);
     }
-    let pod = session.create(kind, &namespace, &value, args.write.options()).await?;
+    let pod = session
+        .create(kind, &namespace, &value, args.write.options())
+        .await?;
     let outcome = attached(session, &args, &pod.key).await;
     if args.rm {
         session.delete(&pod.key, DeleteOptions::default()).await?;
-        let found = Found { kind, object: pod.clone() };
+        let found = Found {
+            kind,
+            object: pod.clone(),
+        };
         until_gone(session, &found, &Limit::parse("0")?).await?;
         if !args.quiet {
-            session.out.line(format!("pod {:?} deleted from {namespace} namespace", args.name))?;
+            session.out.line(format!(
+                "pod {:?} deleted from {namespace} namespace",
+                args.name
+            ))?;
         }
     }
     outcome
@@ -119,10 +131,17 @@ async fn attached(session: &Session, args: &RunArgs, key: &ObjectKey) -> Outcome
     duration(&args.pod_running_timeout)?;
     let decide = |object: Option<&Arc<Stored>>| {
         let Some(object) = object else {
-            return Err(Failure::new(format!("pod {} was deleted meanwhile", args.name)));
+            return Err(Failure::new(format!(
+                "pod {} was deleted meanwhile",
+                args.name
+            )));
         };
         let pod = object.typed::<Pod>()?;
-        let phase = pod.status.as_ref().and_then(|s| s.phase.clone()).unwrap_or_default();
+        let phase = pod
+            .status
+            .as_ref()
+            .and_then(|s| s.phase.clone())
+            .unwrap_or_default();
         Ok(match phase.as_str() {
             "Running" | "Succeeded" | "Failed" => ControlFlow::Break(phase),
             _ => ControlFlow::Continue(()),
@@ -137,7 +156,15 @@ async fn attached(session: &Session, args: &RunArgs, key: &ObjectKey) -> Outcome
     };
     let pod = pods::named(session, &args.name).await?;
     if phase == "Running" {
-        return attach_to(session, &pod, args.name.clone(), args.stdin, args.tty, args.quiet).await;
+        return attach_to(
+            session,
+            &pod,
+            args.name.clone(),
+            args.stdin,
+            args.tty,
+            args.quiet,
+        )
+        .await;
     }
     // It was over before anyone could attach: its log is all that there is.
     super::logs::print(session, &pod, &args.name).await?;
@@ -155,8 +182,10 @@ fn manifest(args: &RunArgs) -> Outcome<Value> {
         let field = if args.command { "command" } else { "args" };
         container.insert(field.into(), args.args.clone().into());
     }
-    let variables: Vec<Value> =
-        pairs(&args.env)?.into_iter().map(|(k, v)| json!({"name": k, "value": v})).collect();
+    let variables: Vec<Value> = pairs(&args.env)?
+        .into_iter()
+        .map(|(k, v)| json!({"name": k, "value": v}))
+        .collect();
     if !variables.is_empty() {
         container.insert("env".into(), variables.into());
     }
@@ -181,7 +210,11 @@ fn manifest(args: &RunArgs) -> Outcome<Value> {
         false => pairs(&args.labels)?,
     };
     let map = |pairs: Vec<(String, String)>| -> Value {
-        pairs.into_iter().map(|(k, v)| (k, Value::String(v))).collect::<Map<_, _>>().into()
+        pairs
+            .into_iter()
+            .map(|(k, v)| (k, Value::String(v)))
+            .collect::<Map<_, _>>()
+            .into()
     };
     let mut metadata = json!({"name": args.name, "labels": map(labels)});
     if !args.annotations.is_empty() {

@@ -28,10 +28,22 @@ pub struct Globals {
     #[arg(long, global = true, value_name = "NAME", help_heading = "Connection")]
     pub context: Option<String>,
     /// The namespace [default: the context's, else `default`]
-    #[arg(short, long, global = true, value_name = "NAME", help_heading = "Connection")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "NAME",
+        help_heading = "Connection"
+    )]
     pub namespace: Option<String>,
     /// Another server than the kubeconfig's, with the same credentials
-    #[arg(short, long, global = true, value_name = "URL", help_heading = "Connection")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "URL",
+        help_heading = "Connection"
+    )]
     pub server: Option<String>,
 }
 
@@ -48,13 +60,21 @@ pub struct Session {
 impl Session {
     /// A session that is opened when it is first needed.
     pub fn new(globals: Globals) -> Self {
-        Self { globals, out: Out::default(), client: OnceCell::new(), api: OnceCell::new() }
+        Self {
+            globals,
+            out: Out::default(),
+            client: OnceCell::new(),
+            api: OnceCell::new(),
+        }
     }
 
     /// A session with an API in memory, which writes to memory.
     #[cfg(test)]
     pub fn with_api(api: ApiHandle) -> Self {
-        let globals = Globals { namespace: Some("default".into()), ..Globals::default() };
+        let globals = Globals {
+            namespace: Some("default".into()),
+            ..Globals::default()
+        };
         let mut session = Self::new(globals);
         session.out = Out::Memory(Arc::default());
         session.api = OnceCell::new_with(Some(api));
@@ -127,7 +147,11 @@ impl Session {
 
     /// Reads an object.
     pub async fn get(&self, key: &ObjectKey) -> Outcome<Arc<Stored>> {
-        self.for_object(Request::Get { key: key.clone(), subresource: None }).await
+        self.for_object(Request::Get {
+            key: key.clone(),
+            subresource: None,
+        })
+        .await
     }
 
     /// Reads an object that may not exist.
@@ -201,12 +225,20 @@ impl Session {
 
     /// Deletes an object.
     pub async fn delete(&self, key: &ObjectKey, options: DeleteOptions) -> Outcome<Arc<Stored>> {
-        self.for_object(Request::Delete { key: key.clone(), options }).await
+        self.for_object(Request::Delete {
+            key: key.clone(),
+            options,
+        })
+        .await
     }
 
     /// Watches a selection.
     pub async fn watch(&self, selection: ListRequest, start: WatchStart) -> Outcome<Watch> {
-        let request = WatchRequest { selection, start, bookmarks: false };
+        let request = WatchRequest {
+            selection,
+            start,
+            bookmarks: false,
+        };
         Ok(self.api().await?.watch(request).await?)
     }
 
@@ -225,6 +257,9 @@ impl Session {
             return Ok(());
         }
         let names: Vec<&str> = nodes.items.iter().map(|n| &*n.key.name).collect();
-        fail!("there is no node {name:?}: the cluster has {}", names.join(", "))
+        fail!(
+            "there is no node {name:?}: the cluster has {}",
+            names.join(", ")
+        )
     }
 }

@@ -107,7 +107,9 @@ fn containers<'a>(spec: &'a mut Value, name: &str) -> Vec<&'a mut Value> {
     let Some(spec) = spec.as_object_mut() else {
         return Vec::new();
     };
-    let lists = spec.iter_mut().filter(|(f, _)| matches!(f.as_str(), "containers" | "initContainers"));
+    let lists = spec
+        .iter_mut()
+        .filter(|(f, _)| matches!(f.as_str(), "containers" | "initContainers"));
     let all = lists.filter_map(|(_, list)| list.as_array_mut()).flatten();
     all.filter(|c| name == "*" || c["name"] == name).collect()
 }
@@ -142,12 +144,19 @@ async fn env(session: &Session, args: EnvArgs) -> Outcome {
         let findings = args.change.find(session, what).await?;
         for found in &findings.found {
             let mut value = found.object.to_value()?;
-            list(session, found, pod_spec(found, &mut value)?, &args.containers)?;
+            list(
+                session,
+                found,
+                pod_spec(found, &mut value)?,
+                &args.containers,
+            )?;
         }
         return super::failure::Failure::gather(findings.failures);
     }
     if pairs.is_empty() {
-        fail!("at least one environment variable must be provided: KEY=VALUE, or KEY- to remove it");
+        fail!(
+            "at least one environment variable must be provided: KEY=VALUE, or KEY- to remove it"
+        );
     }
     let edit = |found: &Found, value: &mut Value| {
         let spec = pod_spec(found, value)?;
@@ -188,12 +197,16 @@ fn set_variable(variables: &mut Vec<Value>, pair: &str) {
 fn list(session: &Session, found: &Found, spec: &mut Value, name: &str) -> Outcome {
     for container in containers(spec, name) {
         let container_name = container["name"].as_str().unwrap_or_default();
-        session.out.line(format!("# {}, container {container_name}", found.label()))?;
+        session
+            .out
+            .line(format!("# {}, container {container_name}", found.label()))?;
         for variable in container["env"].as_array().into_iter().flatten() {
             let name = variable["name"].as_str().unwrap_or_default();
             match variable["value"].as_str() {
                 Some(value) => session.out.line(format!("{name}={value}"))?,
-                None => session.out.line(format!("# {name} from {}", variable["valueFrom"]))?,
+                None => session
+                    .out
+                    .line(format!("# {name} from {}", variable["valueFrom"]))?,
             }
         }
     }
@@ -204,7 +217,9 @@ async fn resources(session: &Session, args: ResourcesArgs) -> Outcome {
     let limits = args.limits.as_deref().map(amounts).transpose()?;
     let requests = args.requests.as_deref().map(amounts).transpose()?;
     if limits.is_none() && requests.is_none() {
-        fail!("you must specify an update to requests or limits (in the form of --requests/--limits)");
+        fail!(
+            "you must specify an update to requests or limits (in the form of --requests/--limits)"
+        );
     }
     let edit = |found: &Found, value: &mut Value| {
         let spec = pod_spec(found, value)?;
@@ -253,7 +268,10 @@ mod tests {
         }
         assert_eq!(
             variables,
-            [json!({"name": "A", "value": "2=3"}), json!({"name": "C", "value": ""})]
+            [
+                json!({"name": "A", "value": "2=3"}),
+                json!({"name": "C", "value": ""})
+            ]
         );
     }
 

@@ -27,7 +27,12 @@ pub struct WaitArgs {
     #[arg(long = "for", value_name = "CONDITION")]
     condition: String,
     /// How long to wait; 0 looks once, a negative time is a week
-    #[arg(long, default_value = "30s", allow_hyphen_values = true, value_name = "DURATION")]
+    #[arg(
+        long,
+        default_value = "30s",
+        allow_hyphen_values = true,
+        value_name = "DURATION"
+    )]
     timeout: String,
     /// All objects of the type
     #[arg(long)]
@@ -43,8 +48,14 @@ pub struct WaitArgs {
 enum Goal {
     Deleted,
     Created,
-    Condition { name: String, value: String },
-    Path { path: JsonPath, value: Option<String> },
+    Condition {
+        name: String,
+        value: String,
+    },
+    Path {
+        path: JsonPath,
+        value: Option<String>,
+    },
 }
 
 /// A negative time limit of `wait` is this: a week.
@@ -62,15 +73,17 @@ pub async fn run(session: &Session, args: WaitArgs) -> Outcome {
     if goal == Goal::Created {
         return created(session, &args, &limit).await;
     }
-    let findings =
-        resolver::find_either(session, &args.what, &args.select, &args.files).await?;
+    let findings = resolver::find_either(session, &args.what, &args.select, &args.files).await?;
     let mut failures = findings.failures;
     if goal == Goal::Deleted {
         failures.retain(|f| !f.is_not_found());
     } else if findings.found.is_empty() && failures.is_empty() {
         fail!("no matching resources found");
     }
-    let waits = findings.found.iter().map(|found| reached(session, found, &goal, &limit));
+    let waits = findings
+        .found
+        .iter()
+        .map(|found| reached(session, found, &goal, &limit));
     for outcome in futures::future::join_all(waits).await {
         if let Err(failure) = outcome {
             failures.push(failure);
@@ -82,15 +95,20 @@ pub async fn run(session: &Session, args: WaitArgs) -> Outcome {
 async fn reached(session: &Session, found: &Found, goal: &Goal, limit: &Limit) -> Outcome {
     let key = found.key();
     if *goal == Goal::Deleted {
-        until_gone(session, found, limit).await.map_err(|failure| match failure {
-            Failure::Local(_) => timed_out(found.kind, key),
-            other => other,
-        })?;
+        until_gone(session, found, limit)
+            .await
+            .map_err(|failure| match failure {
+                Failure::Local(_) => timed_out(found.kind, key),
+                other => other,
+            })?;
         return met(session, found.kind, key);
     }
     let decide = |object: Option<&Arc<Stored>>| {
         let Some(object) = object else {
-            return Err(Failure::new(format!("{} was deleted meanwhile", found.label())));
+            return Err(Failure::new(format!(
+                "{} was deleted meanwhile",
+                found.label()
+            )));
         };
         Ok(match goal.holds(&object.to_value()?) {
             true => ControlFlow::Break(()),
@@ -130,7 +148,10 @@ async fn created(session: &Session, args: &WaitArgs, limit: &Limit) -> Outcome {
 }
 
 fn met(session: &Session, kind: &Kind, key: &ObjectKey) -> Outcome {
-    session.out.line(format!("{} condition met", resolver::label(kind, &key.name)))
+    session.out.line(format!(
+        "{} condition met",
+        resolver::label(kind, &key.name)
+    ))
 }
 
 fn timed_out(kind: &Kind, key: &ObjectKey) -> Failure {
@@ -152,17 +173,25 @@ impl Goal {
         }
         if let Some(rest) = text.strip_prefix("condition=") {
             let (name, value) = rest.split_once('=').unwrap_or((rest, "true"));
-            return Ok(Self::Condition { name: name.to_string(), value: value.to_string() });
+            return Ok(Self::Condition {
+                name: name.to_string(),
+                value: value.to_string(),
+            });
         }
         if let Some(rest) = text.strip_prefix("jsonpath=") {
             let rest = rest.trim_matches('\'');
             // What follows the closing brace; a path may hold `=` itself.
             let (path, value) = match rest.rfind('}') {
                 Some(at) => (&rest[..=at], rest[at + 1..].strip_prefix('=')),
-                None => rest.split_once('=').map_or((rest, None), |(p, v)| (p, Some(v))),
+                None => rest
+                    .split_once('=')
+                    .map_or((rest, None), |(p, v)| (p, Some(v))),
             };
             let value = value.map(|v| v.trim_matches(['\'', '"']).to_string());
-            return Ok(Self::Path { path: JsonPath::parse_relaxed(path)?, value });
+            return Ok(Self::Path {
+                path: JsonPath::parse_relaxed(path)?,
+                value,
+            });
         }
         fail!(
             "unrecognized condition: {text:?}; use condition=NAME[=VALUE], jsonpath=PATH[=VALUE], \
@@ -181,9 +210,14 @@ impl Goal {
                 if observed.is_some() && observed < generation {
                     return false;
                 }
-                let mut conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+                let mut conditions = object["status"]["conditions"]
+                    .as_array()
+                    .into_iter()
+                    .flatten();
                 let found = conditions.find(|c| {
-                    c["type"].as_str().is_some_and(|t| t.eq_ignore_ascii_case(name))
+                    c["type"]
+                        .as_str()
+                        .is_some_and(|t| t.eq_ignore_ascii_case(name))
                 });
                 let status = found.and_then(|c| c["status"].as_str());
                 status.is_some_and(|s| s.eq_ignore_ascii_case(value))

@@ -47,10 +47,14 @@ pub fn duration(text: &str) -> Outcome<Duration> {
         return Err(wrong());
     }
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .ok_or_else(wrong)?;
         let number: f64 = rest[..digits].parse().map_err(|_| wrong())?;
         rest = &rest[digits..];
-        let units = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        let units = rest
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(rest.len());
         let scale = match &rest[..units] {
             "ns" => 1e-9,
             "us" | "µs" => 1e-6,

@@ -26,7 +26,12 @@ pub struct WriteArgs {
     )]
     validate: Validate,
     /// Who is noted as the manager of the fields
-    #[arg(long, default_value = "kabuki", hide_default_value = true, value_name = "NAME")]
+    #[arg(
+        long,
+        default_value = "kabuki",
+        hide_default_value = true,
+        value_name = "NAME"
+    )]
     field_manager: String,
 }
 
@@ -67,7 +72,8 @@ impl WriteArgs {
 
     /// Says what was done.
     pub fn done(&self, session: &Session, kind: &Kind, value: &Value, did: &str) -> Outcome {
-        self.format()?.did(&session.out, kind, value, did, self.dry_run())
+        self.format()?
+            .did(&session.out, kind, value, did, self.dry_run())
     }
 
     /// Creates an object, unless this is a dry run on this side, and says so.
@@ -80,7 +86,9 @@ impl WriteArgs {
     ) -> Outcome<Value> {
         self.format()?;
         if !self.dry_run().on_client() {
-            let created = session.create(kind, namespace, &value, self.options()).await?;
+            let created = session
+                .create(kind, namespace, &value, self.options())
+                .await?;
             value = created.to_value()?;
         }
         self.done(session, kind, &value, "created")?;

@@ -31,7 +31,8 @@ pub struct NodeArgs {
     /// The addresses of services [default: 10.96.0.0/16]
     #[arg(long, value_name = "CIDR")]
     pub service_cidr: Option<String>,
-    /// A YAML file with the same settings (name, dataDir, listen, podCidr, serviceCidr); flags win
+    /// A YAML file with the same settings (name, dataDir, listen, podCidr, serviceCidr) and
+    /// maxPods; flags win
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -44,6 +45,7 @@ struct File {
     listen: Option<SocketAddr>,
     pod_cidr: Option<String>,
     service_cidr: Option<String>,
+    max_pods: Option<u32>,
 }
 
 /// The settings of a node.
@@ -59,6 +61,8 @@ pub struct Config {
     pub pod_cidr: String,
     /// The addresses of services.
     pub service_cidr: String,
+    /// How many pods the node takes; `None` is the agent's default.
+    pub max_pods: Option<u32>,
 }
 
 impl Config {
@@ -89,6 +93,7 @@ impl Config {
                 .service_cidr
                 .or(file.service_cidr)
                 .unwrap_or_else(|| "10.96.0.0/16".into()),
+            max_pods: file.max_pods,
         };
         check_cidr("--pod-cidr", &config.pod_cidr)?;
         check_cidr("--service-cidr", &config.service_cidr)?;

@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 /// (`info`, `debug`, `kabuki_agent=debug,warn`).
 pub fn begin() {
     // The libraries below say at `info` what is of use only to their own authors.
-    let quiet = "info,libcontainer=warn,libcgroups=warn,raft=warn,raft_engine=warn,ractor=warn";
+    let quiet = "info,libcontainer=warn,libcgroups=warn,raft=warn,raft_engine=error,ractor=warn";
     let filter = EnvFilter::try_from_env("KABUKI_LOG").unwrap_or_else(|_| EnvFilter::new(quiet));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)

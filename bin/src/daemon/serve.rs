@@ -66,8 +66,9 @@ async fn serve(config: &Config, started: Instant) -> anyhow::Result<()> {
     let node_ip = addresses::primary(config.listen.ip());
     let pod_cidr = config.pod_cidr.parse().map_err(|e| anyhow!("--pod-cidr: {e}"))?;
     let api = gateway.api(Identity::node(&config.name));
-    let settings =
+    let mut settings =
         AgentConfig::new(&config.name, &config.data_dir, node_ip, pod_cidr, pod_cidr, api);
+    settings.max_pods = config.max_pods.unwrap_or(settings.max_pods);
     let agent = NodeAgent::open(settings, &tree).await?;
     let services = Services {
         gateway: gateway.clone(),

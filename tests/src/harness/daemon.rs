@@ -2,6 +2,7 @@
 
 use super::{Host, kabuki, until};
 use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -9,11 +10,14 @@ use tempfile::TempDir;
 
 /// How long anything may take that is not under test itself.
 const LIMIT: Duration = Duration::from_secs(30);
+/// Every daemon has a host of its own, so all can have the same port.
+const PORT: u16 = 6443;
 
 /// A running (or stopped, or killed) node. Dropping it removes every trace.
 pub struct Daemon {
     host: Host,
     data: TempDir,
+    arguments: Vec<String>,
     process: Option<Child>,
 }
 
@@ -36,15 +40,31 @@ impl Daemon {
 
     /// Starts a node on a host.
     pub fn start_on(host: Host) -> Self {
-        let data = tempfile::Builder::new().prefix("kbt").tempdir();
-        let mut daemon = Self {
-            host,
-            data: data.expect("a data directory"),
-            process: None,
-        };
+        let mut daemon = Self::unstarted(host);
         daemon.launch();
         daemon.wait_answering();
         daemon
+    }
+
+    /// A node on a host that is yet to be launched.
+    pub fn unstarted(host: Host) -> Self {
+        let data = tempfile::Builder::new().prefix("kbt").tempdir();
+        Self {
+            host,
+            data: data.expect("a data directory"),
+            arguments: Vec::new(),
+            process: None,
+        }
+    }
+
+    /// Further arguments of `kabuki node`, from the next launch on.
+    pub fn set_arguments(&mut self, arguments: &[&str]) {
+        self.arguments = arguments.iter().map(ToString::to_string).collect();
+    }
+
+    /// Where clients on the host connect.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::new(Ipv4Addr::LOCALHOST.into(), PORT)
     }
 
     /// The host.
@@ -69,8 +89,10 @@ impl Daemon {
         let log = log.expect("the log opens");
         let mut command = self.host.command(kabuki());
         command
-            .args(["node", "--name", "n1", "--listen", "127.0.0.1:6443", "--data-dir"])
+            .args(["node", "--name", "n1", "--listen", &self.address().to_string()])
+            .arg("--data-dir")
             .arg(self.data.path())
+            .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log is shared"))
             .stderr(log);

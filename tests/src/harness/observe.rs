@@ -1,12 +1,19 @@
 //! Waiting on what can be observed, and the program under test.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+/// The binary that benches chose.
+static RELEASED: OnceLock<PathBuf> = OnceLock::new();
 
 /// The binary under test: `KABUKI_BIN`, else the debug build beside this test.
 pub fn kabuki() -> PathBuf {
     if let Some(path) = std::env::var_os("KABUKI_BIN") {
         return path.into();
+    }
+    if let Some(path) = RELEASED.get() {
+        return path.clone();
     }
     // target/debug/deps/test-1234 -> target/debug/kabuki
     let own = std::env::current_exe().expect("a test knows its own path");
@@ -17,6 +24,21 @@ pub fn kabuki() -> PathBuf {
         built.display()
     );
     built
+}
+
+/// Makes [`kabuki`] the release binary, because figures of a debug build mean nothing:
+/// `KABUKI_BIN`, else what `cargo dist` built into the same target folder.
+pub fn use_release() -> PathBuf {
+    const BUILT: &str = "x86_64-unknown-linux-gnu/release/kabuki";
+    if std::env::var_os("KABUKI_BIN").is_none() {
+        let own = std::env::current_exe().expect("a bench knows its own path");
+        let built = own.ancestors().map(|folder| folder.join(BUILT)).find(|path| path.exists());
+        let Some(built) = built else {
+            panic!("the release binary is missing: run `cargo dist` first, or set KABUKI_BIN");
+        };
+        let _ = RELEASED.set(built);
+    }
+    kabuki()
 }
 
 /// Looks until `observe` gives something; panics with `what` when it has not within `limit`.

@@ -136,7 +136,11 @@ impl Audit {
         }
     }
 
-    pub fn of<'a>(&'a self, resource: &'a Resource) -> impl Iterator<Item = &'a Arc<Stored>> {
-        self.objects.values().filter(move |o| o.key.resource == *resource)
+    pub fn of<'a>(
+        &'a self,
+        resource: &Resource,
+    ) -> impl Iterator<Item = &'a Arc<Stored>> + use<'a> {
+        let resource = resource.clone();
+        self.objects.values().filter(move |o| o.key.resource == resource)
     }
 }

@@ -260,7 +260,8 @@ impl World {
             }
             self.server.disk.sync();
         }
-        self.say(format_args!("server restarts at {:?}", self.server.store.view()));
+        let state = self.server.view();
+        self.say(format_args!("server restarts at {state:?}"));
         for (at, changes) in news {
             // Written for certain, but the process ended before it could say so.
             for change in &changes {

@@ -118,8 +118,9 @@ impl World {
         let Some(cursor) = follower.cursor else {
             return self.begin_with_list(id);
         };
-        let pending: Vec<Change> = match self.server.history.since(&follower.resource, cursor) {
-            Ok(changes) => changes.cloned().collect(),
+        let pending = self.server.history.since(&follower.resource, cursor);
+        let pending: Vec<Change> = match pending.map(|changes| changes.cloned().collect()) {
+            Ok(changes) => changes,
             Err(expired) => {
                 follower.cursor = None;
                 self.say(format_args!("watch {id}: {expired}"));

@@ -13,16 +13,18 @@ use tokio::sync::mpsc;
 pub(super) struct Channel(AsyncFd<OwnedFd>);
 
 impl Channel {
+    // The replacement of the deprecated functions asks for a promise that `OwnedFd` keeps by its
+    // type: the descriptor is open for as long as it is registered.
+    #[allow(deprecated)]
     pub fn new(fd: OwnedFd) -> io::Result<Self> {
-        let flags = rustix::fs::fcntl_getfl(&fd)?;
-        rustix::fs::fcntl_setfl(&fd, flags | rustix::fs::OFlags::NONBLOCK)?;
+        never_block(&fd)?;
         AsyncFd::new(fd).map(Self)
     }
 
     /// The same for one that is only written to.
+    #[allow(deprecated)]
     pub fn writer(fd: OwnedFd) -> io::Result<Self> {
-        let flags = rustix::fs::fcntl_getfl(&fd)?;
-        rustix::fs::fcntl_setfl(&fd, flags | rustix::fs::OFlags::NONBLOCK)?;
+        never_block(&fd)?;
         AsyncFd::with_interest(fd, tokio::io::Interest::WRITABLE).map(Self)
     }
 
@@ -56,6 +58,11 @@ impl Channel {
         let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
         Ok(tcsetwinsize(self.0.get_ref(), size)?)
     }
+}
+
+fn never_block(fd: &OwnedFd) -> io::Result<()> {
+    let flags = rustix::fs::fcntl_getfl(fd)?;
+    Ok(rustix::fs::fcntl_setfl(fd, flags | rustix::fs::OFlags::NONBLOCK)?)
 }
 
 /// Passes on what is read until the end, or until the caller has gone (`false`).

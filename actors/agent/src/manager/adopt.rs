@@ -17,7 +17,7 @@ pub(super) async fn find(services: &Arc<Services>) -> Adopted {
     let mut adopted = Adopted::default();
     let known: HashSet<String> =
         services.pods.all().iter().filter_map(|entry| entry.shim_id()).collect();
-    let found = match services.launcher.discover().await {
+    let found = match services.spares.discover().await {
         Ok(found) => found,
         Err(error) => {
             tracing::error!(%error, "shims of an earlier agent cannot be found");

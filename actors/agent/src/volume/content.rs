@@ -75,6 +75,10 @@ fn pick(
     };
     let mut files = Vec::new();
     for item in items {
+        if item.user.is_some() {
+            let text = format!("items[].user of key {} is not supported", item.key);
+            return Err(VolumeError::Refused(text));
+        }
         match data.get(&item.key) {
             Some(bytes) => files.push(VolumeFile {
                 path: item.path.clone(),
@@ -101,7 +105,12 @@ mod tests {
 
     #[test]
     fn items_choose_paths_and_modes() {
-        let items = [KeyToPath { key: "b".to_string(), path: "x/y".to_string(), mode: Some(0o400) }];
+        let items = [KeyToPath {
+            key: "b".to_string(),
+            path: "x/y".to_string(),
+            mode: Some(0o400),
+            ..KeyToPath::default()
+        }];
         let files = pick("secret", data(), Some(&items), None, false).expect("files");
         let expected = VolumeFile { path: "x/y".to_string(), bytes: b"2".to_vec(), mode: 0o400 };
         assert_eq!(files, [expected]);
@@ -111,7 +120,11 @@ mod tests {
 
     #[test]
     fn a_key_that_is_missing_is_named_unless_it_is_optional() {
-        let items = [KeyToPath { key: "no".to_string(), path: "x".to_string(), mode: None }];
+        let items = [KeyToPath {
+            key: "no".to_string(),
+            path: "x".to_string(),
+            ..KeyToPath::default()
+        }];
         let refused = pick("config", data(), Some(&items), None, false);
         let text = refused.expect_err("refused").to_string();
         assert_eq!(text, "references non-existent config key: no");

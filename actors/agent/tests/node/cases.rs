@@ -1,31 +1,38 @@
 //! What a node does with pods.
 
-use crate::node::TestNode;
+mod adoption;
+mod life;
+mod streams;
+mod volumes;
+
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use serde_json::json;
 
 type Case = fn() -> BoxFuture<'static, ()>;
 
 macro_rules! cases {
-    ($($name:ident),* $(,)?) => {
-        pub const ALL: &[(&str, Case)] = &[$((stringify!($name), || $name().boxed())),*];
+    ($($module:ident :: $name:ident),* $(,)?) => {
+        pub const ALL: &[(&str, Case)] =
+            &[$((stringify!($name), || $module::$name().boxed())),*];
     };
 }
 
-cases!(a_pod_runs_and_goes_when_it_is_deleted);
-
-async fn a_pod_runs_and_goes_when_it_is_deleted() {
-    let node = TestNode::start().await;
-    node.run("web", "echo hello; exec sleep 1000", json!({}));
-    let pod = node.until_running("web").await;
-    assert_eq!(pod["status"]["podIP"], "10.244.7.2");
-    for trace in node.agent.traces() {
-        println!("{trace:?}");
-    }
-    assert_eq!(node.log("web").await, "hello\n");
-    node.delete("web", 1).await;
-    node.until_gone("web").await;
-    println!("{:#?}", node.events("web"));
-    node.remove().await;
-}
+cases!(
+    life::a_pod_runs_and_goes_when_it_is_deleted,
+    life::a_container_that_ends_is_restarted_and_backs_off,
+    life::a_stubborn_container_is_killed_after_its_grace,
+    life::a_forgotten_pod_ends_at_once,
+    life::a_pod_that_runs_once_keeps_its_outcome_and_message,
+    life::an_image_that_is_missing_and_never_pulled_says_so,
+    life::pods_reach_each_other_and_the_node_registers,
+    adoption::a_restarted_agent_adopts_what_runs,
+    adoption::what_the_api_forgot_meanwhile_is_ended,
+    adoption::every_actor_can_be_killed,
+    adoption::a_lost_shim_restarts_its_pod,
+    streams::logs_are_followed_cut_and_kept_of_the_last_instance,
+    streams::a_command_runs_with_its_input_output_and_code,
+    streams::a_port_is_forwarded,
+    streams::images_are_listed_loaded_and_removed,
+    volumes::volumes_and_environment_hold_what_the_manifest_says,
+    volumes::what_is_missing_is_waited_for,
+);

@@ -127,6 +127,55 @@ impl TestNode {
         assert!(gone.is_ok(), "{name} is still there: {:#}", self.get(name).unwrap_or_default());
     }
 
+    /// Waits for something that no event tells of.
+    pub async fn eventually(&self, what: &str, is: impl Fn() -> bool) {
+        let begun = std::time::Instant::now();
+        while !is() {
+            assert!(begun.elapsed() < LIMIT, "{what} does not come");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub async fn until_event(&self, name: &str, wanted: &str) {
+        self.eventually(wanted, || self.events(name).iter().any(|e| e == wanted)).await;
+    }
+
+    /// Output reaches the log a moment after it was written.
+    pub async fn until_log(&self, name: &str, wanted: &str) {
+        let begun = std::time::Instant::now();
+        let mut log = self.log(name).await;
+        while log != wanted {
+            assert!(begun.elapsed() < LIMIT, "the log is {log:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            log = self.log(name).await;
+        }
+    }
+
+    fn has_actor(&self, name: &str) -> bool {
+        let mark = format!("/default_{name}_");
+        self.tree.snapshot().iter().any(|a| a.path.contains(&mark))
+    }
+
+    pub async fn until_actor(&self, name: &str) {
+        self.eventually("the pod's actor", || self.has_actor(name)).await;
+    }
+
+    pub async fn until_no_actor(&self, name: &str) {
+        self.eventually("the end of the pod's actor", || !self.has_actor(name)).await;
+    }
+
+    /// Deletes a pod that may be gone already.
+    pub async fn delete_quietly(&self, name: &str) {
+        if self.get(name).is_some() {
+            self.delete(name, 0).await;
+        }
+    }
+
+    /// What tells this node's shims from others'.
+    pub fn run_mark(&self) -> String {
+        kabuki_agent::Layout::new(&self.dir).run.to_string_lossy().into_owned()
+    }
+
     pub async fn delete(&self, name: &str, grace_s: i64) {
         use kabuki_protocol::Api;
         let key = kabuki_model::ObjectKey::new(Resource::PODS, "default", name);

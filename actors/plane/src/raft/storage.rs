@@ -154,7 +154,7 @@ impl LogStorage {
     }
 
     /// What was fetched, when it begins at `low`.
-    fn from_fetched(&self, low: u64, high: u64) -> Option<Vec<Entry>> {
+    fn fetched_from(&self, low: u64, high: u64) -> Option<Vec<Entry>> {
         let first = self.fetched.first()?;
         (first.index == low).then(|| {
             self.fetched
@@ -192,7 +192,7 @@ impl Storage for LogStorage {
         let mut entries = if low >= first {
             let range = (low - first) as usize..(high - first) as usize;
             self.cached.range(range).cloned().collect()
-        } else if let Some(fetched) = self.from_fetched(low, high) {
+        } else if let Some(fetched) = self.fetched_from(low, high) {
             fetched
         } else if context.can_async() {
             let max_bytes = max_size.unwrap_or(u64::MAX);

@@ -106,7 +106,7 @@ impl State {
         let stored = self
             .view
             .put(&Stored::new(key, uid, 0, object.to_string().into()));
-        self.tell(&stored, |object| WatchEvent::Modified(object));
+        self.tell(&stored, WatchEvent::Modified);
     }
 
     fn tell(&mut self, object: &Arc<Stored>, event: impl Fn(Arc<Stored>) -> WatchEvent) {

@@ -132,10 +132,23 @@ impl SecretArgs {
     /// Runs it.
     pub async fn run(self, session: &Session) -> Outcome {
         let (name, kind, entries, write) = match self.kind {
-            SecretKind::Generic { name, secret_type, source, write } => {
-                (name, secret_type.unwrap_or_default(), source.entries()?, write)
-            }
-            SecretKind::Tls { name, cert, key, write } => {
+            SecretKind::Generic {
+                name,
+                secret_type,
+                source,
+                write,
+            } => (
+                name,
+                secret_type.unwrap_or_default(),
+                source.entries()?,
+                write,
+            ),
+            SecretKind::Tls {
+                name,
+                cert,
+                key,
+                write,
+            } => {
                 let entries = Entries::from([
                     ("tls.crt".to_string(), read(&cert)?),
                     ("tls.key".to_string(), read(&key)?),
@@ -164,11 +177,18 @@ impl SecretArgs {
                     }
                 };
                 let entries = Entries::from([(".dockerconfigjson".to_string(), config)]);
-                (name, "kubernetes.io/dockerconfigjson".to_string(), entries, write)
+                (
+                    name,
+                    "kubernetes.io/dockerconfigjson".to_string(),
+                    entries,
+                    write,
+                )
             }
         };
-        let data: Map<String, Value> =
-            entries.into_iter().map(|(key, bytes)| (key, encoded(&bytes))).collect();
+        let data: Map<String, Value> = entries
+            .into_iter()
+            .map(|(key, bytes)| (key, encoded(&bytes)))
+            .collect();
         let mut value = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}});
         if !kind.is_empty() {
             value["type"] = kind.into();
@@ -193,7 +213,9 @@ fn login(server: &str, user: &str, password: &str, email: Option<String>) -> Str
 }
 
 fn encoded(bytes: &[u8]) -> Value {
-    base64::engine::general_purpose::STANDARD.encode(bytes).into()
+    base64::engine::general_purpose::STANDARD
+        .encode(bytes)
+        .into()
 }
 
 fn read(path: &Path) -> Outcome<Vec<u8>> {
@@ -227,7 +249,10 @@ impl SourceArgs {
                 let (key, value) = match line.split_once('=') {
                     Some((key, value)) => (key.trim_end(), value.to_string()),
                     // A name alone takes the value of this program's environment.
-                    None => (line.trim_end(), std::env::var(line.trim_end()).unwrap_or_default()),
+                    None => (
+                        line.trim_end(),
+                        std::env::var(line.trim_end()).unwrap_or_default(),
+                    ),
                 };
                 add(&mut entries, key, value.into_bytes())?;
             }
@@ -292,9 +317,16 @@ mod tests {
             .into_iter()
             .map(|(k, v)| (k, String::from_utf8(v).expect("text")))
             .collect();
-        let expected = [("B", "2=3"), ("C", "4"), ("color", "red=blue"), ("key", "x")];
-        let expected: Vec<(String, String)> =
-            expected.iter().map(|(k, v)| ((*k).to_string(), (*v).to_string())).collect();
+        let expected = [
+            ("B", "2=3"),
+            ("C", "4"),
+            ("color", "red=blue"),
+            ("key", "x"),
+        ];
+        let expected: Vec<(String, String)> = expected
+            .iter()
+            .map(|(k, v)| ((*k).to_string(), (*v).to_string()))
+            .collect();
         assert_eq!(shown, expected);
     }
 

@@ -22,7 +22,10 @@ impl NamespaceArgs {
         let value = json!({
             "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.name},
         });
-        self.write.create(session, kind_named("namespaces")?, "", value).await.map(drop)
+        self.write
+            .create(session, kind_named("namespaces")?, "", value)
+            .await
+            .map(drop)
     }
 }
 
@@ -115,14 +118,19 @@ pub async fn create(session: &Session, kind: &str, mut value: Value, write: &Wri
         false => session.namespace()?,
     };
     place(&mut value, kind, &namespace);
-    write.create(session, kind, &namespace, value).await.map(drop)
+    write
+        .create(session, kind, &namespace, value)
+        .await
+        .map(drop)
 }
 
 /// The name of a container of an image: its last part without tag and digest.
 fn container_name(image: &str) -> String {
     let last = image.rsplit('/').next().unwrap_or(image);
     let name = last.split(['@', ':']).next().unwrap_or(last).to_lowercase();
-    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
+    name.chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect()
 }
 
 #[cfg(test)]

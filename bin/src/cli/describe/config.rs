@@ -9,8 +9,13 @@ pub fn namespace(doc: &mut Document, value: &Value) {
     doc.heading(value);
     doc.metadata(value);
     doc.field(0, "Status", text(&value["status"]["phase"]));
-    let columns =
-        [("Type", "type"), ("Status", "status"), ("LastTransitionTime", "lastTransitionTime"), ("Reason", "reason"), ("Message", "message")];
+    let columns = [
+        ("Type", "type"),
+        ("Status", "status"),
+        ("LastTransitionTime", "lastTransitionTime"),
+        ("Reason", "reason"),
+        ("Message", "message"),
+    ];
     doc.conditions(&columns, &value["status"]["conditions"]);
 }
 
@@ -52,18 +57,22 @@ pub fn secret(doc: &mut Document, value: &Value) {
 }
 
 fn size(entry: &Value) -> usize {
-    base64::engine::general_purpose::STANDARD.decode(text(entry)).map_or(0, |b| b.len())
+    base64::engine::general_purpose::STANDARD
+        .decode(text(entry))
+        .map_or(0, |b| b.len())
 }
 
 /// A service account.
 pub fn service_account(doc: &mut Document, value: &Value) {
     doc.heading(value);
     doc.metadata(value);
-    for (name, field) in
-        [("Image pull secrets", "imagePullSecrets"), ("Mountable secrets", "secrets")]
-    {
-        let names: Vec<String> =
-            items(&value[field]).map(|s| text(&s["name"]).to_string()).collect();
+    for (name, field) in [
+        ("Image pull secrets", "imagePullSecrets"),
+        ("Mountable secrets", "secrets"),
+    ] {
+        let names: Vec<String> = items(&value[field])
+            .map(|s| text(&s["name"]).to_string())
+            .collect();
         doc.lines(0, name, &names);
     }
 }

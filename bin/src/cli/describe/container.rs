@@ -48,7 +48,11 @@ fn basics(doc: &mut Document, container: &Value, status: Option<&Value>) {
                 format!("{number}/{}", p["protocol"].as_str().unwrap_or("TCP"))
             })
             .collect();
-        if ports.is_empty() { NONE.to_string() } else { ports.join(", ") }
+        if ports.is_empty() {
+            NONE.to_string()
+        } else {
+            ports.join(", ")
+        }
     };
     let s = if ports.len() > 1 { "s" } else { "" };
     doc.field(LEVEL, &format!("Port{s}"), shown("containerPort"));
@@ -69,9 +73,17 @@ fn states(doc: &mut Document, status: &Value) {
     if entries(&status["lastState"]).next().is_some() {
         state(doc, "Last State", &status["lastState"]);
     }
-    let ready = if status["ready"] == true { "True" } else { "False" };
+    let ready = if status["ready"] == true {
+        "True"
+    } else {
+        "False"
+    };
     doc.field(LEVEL, "Ready", ready);
-    doc.field(LEVEL, "Restart Count", status["restartCount"].as_u64().unwrap_or(0).to_string());
+    doc.field(
+        LEVEL,
+        "Restart Count",
+        status["restartCount"].as_u64().unwrap_or(0).to_string(),
+    );
 }
 
 fn state(doc: &mut Document, name: &str, state: &Value) {
@@ -126,7 +138,10 @@ fn environment(doc: &mut Document, container: &Value) {
             let optional = from["optional"] == true;
             doc.line(
                 LEVEL + 1,
-                format!("{}\t{kind}{prefix}\tOptional: {optional}", text(&from["name"])),
+                format!(
+                    "{}\t{kind}{prefix}\tOptional: {optional}",
+                    text(&from["name"])
+                ),
             );
         }
     }
@@ -172,14 +187,22 @@ fn mounts(doc: &mut Document, mounts: &Value) {
     let mut mounts: Vec<&Value> = items(mounts).collect();
     mounts.sort_by_key(|m| text(&m["mountPath"]));
     for mount in mounts {
-        let mode = if mount["readOnly"] == true { "ro" } else { "rw" };
+        let mode = if mount["readOnly"] == true {
+            "ro"
+        } else {
+            "rw"
+        };
         let path = match text(&mount["subPath"]) {
             "" => String::new(),
             path => format!(",path={path:?}"),
         };
         doc.line(
             LEVEL + 1,
-            format!("{} from {} ({mode}{path})", text(&mount["mountPath"]), text(&mount["name"])),
+            format!(
+                "{} from {} ({mode}{path})",
+                text(&mount["mountPath"]),
+                text(&mount["name"])
+            ),
         );
     }
 }

@@ -147,14 +147,6 @@ pub fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// The text of a value, or `<none>`.
-pub fn text_or_none(value: &Value) -> &str {
-    match text(value) {
-        "" => NONE,
-        text => text,
-    }
-}
-
 /// A scalar as it is shown.
 pub fn plain(value: &Value) -> String {
     kabuki_model::jsonpath::shown(value)
@@ -162,7 +154,10 @@ pub fn plain(value: &Value) -> String {
 
 /// The entries of a map of texts.
 pub fn entries(map: &Value) -> impl Iterator<Item = (&str, &str)> {
-    map.as_object().into_iter().flatten().map(|(key, value)| (key.as_str(), text(value)))
+    map.as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| (key.as_str(), text(value)))
 }
 
 /// The items of a list.

@@ -16,8 +16,10 @@ pub async fn of(session: &Session, found: &Found) -> Outcome<Vec<Arc<Stored>>> {
     let key = found.key();
     let namespace = Some(&*key.namespace).filter(|n| !n.is_empty());
     let mut request = ListRequest::all(Resource::EVENTS, namespace);
-    let mut fields =
-        vec![format!("involvedObject.name={}", key.name), format!("involvedObject.kind={}", found.kind.names.kind)];
+    let mut fields = vec![
+        format!("involvedObject.name={}", key.name),
+        format!("involvedObject.kind={}", found.kind.names.kind),
+    ];
     // A node's events name it by name, not by uid.
     if namespace.is_some() {
         fields.push(format!("involvedObject.uid={}", found.object.uid));
@@ -43,9 +45,14 @@ pub fn sort(events: &mut [Arc<Stored>]) -> Outcome {
 
 /// When an event was last seen.
 pub fn last_seen(event: &Value) -> Option<Timestamp> {
-    [&event["series"]["lastObservedTime"], &event["lastTimestamp"], &event["eventTime"], &event["firstTimestamp"]]
-        .into_iter()
-        .find_map(|time| text(time).parse().ok())
+    [
+        &event["series"]["lastObservedTime"],
+        &event["lastTimestamp"],
+        &event["eventTime"],
+        &event["firstTimestamp"],
+    ]
+    .into_iter()
+    .find_map(|time| text(time).parse().ok())
 }
 
 /// The table of events.
@@ -77,7 +84,10 @@ pub fn table(doc: &mut Document, events: &[Arc<Stored>], now: Timestamp) {
 fn seen(event: &Value, now: Timestamp) -> String {
     let since = |at: Option<Timestamp>| at.map_or_else(|| UNKNOWN.to_string(), |at| age(at, now));
     let last = since(last_seen(event));
-    let count = event["series"]["count"].as_i64().or(event["count"].as_i64()).unwrap_or(1);
+    let count = event["series"]["count"]
+        .as_i64()
+        .or(event["count"].as_i64())
+        .unwrap_or(1);
     if count <= 1 {
         return last;
     }

@@ -13,7 +13,15 @@ pub fn describe(doc: &mut Document, node: &Value, pods: &[Value], now: Timestamp
     let roles: Vec<&str> = entries(&metadata["labels"])
         .filter_map(|(key, _)| key.strip_prefix("node-role.kubernetes.io/"))
         .collect();
-    doc.field(0, "Roles", if roles.is_empty() { "<none>".to_string() } else { roles.join(",") });
+    doc.field(
+        0,
+        "Roles",
+        if roles.is_empty() {
+            "<none>".to_string()
+        } else {
+            roles.join(",")
+        },
+    );
     doc.metadata(node);
     doc.field(0, "CreationTimestamp", time(&metadata["creationTimestamp"]));
     let taints: Vec<String> = items(&spec["taints"])
@@ -26,7 +34,11 @@ pub fn describe(doc: &mut Document, node: &Value, pods: &[Value], now: Timestamp
         })
         .collect();
     doc.lines(0, "Taints", &taints);
-    doc.field(0, "Unschedulable", (spec["unschedulable"] == true).to_string());
+    doc.field(
+        0,
+        "Unschedulable",
+        (spec["unschedulable"] == true).to_string(),
+    );
     let columns = [
         ("Type", "type"),
         ("Status", "status"),
@@ -76,17 +88,34 @@ fn running(doc: &mut Document, pods: &[Value], allocatable: &Value, now: Timesta
         .iter()
         .filter(|p| !matches!(text(&p["status"]["phase"]), "Succeeded" | "Failed"))
         .collect();
-    doc.line(0, format!("Non-terminated Pods:\t({} in total)", live.len()));
-    let headings =
-        ["Namespace", "Name", "CPU Requests", "CPU Limits", "Memory Requests", "Memory Limits", "Age"];
+    doc.line(
+        0,
+        format!("Non-terminated Pods:\t({} in total)", live.len()),
+    );
+    let headings = [
+        "Namespace",
+        "Name",
+        "CPU Requests",
+        "CPU Limits",
+        "Memory Requests",
+        "Memory Limits",
+        "Age",
+    ];
     doc.line(1, headings.join("\t"));
     doc.line(1, headings.map(|h| "-".repeat(h.len())).join("\t"));
-    let columns =
-        [("requests", "cpu"), ("limits", "cpu"), ("requests", "memory"), ("limits", "memory")];
+    let columns = [
+        ("requests", "cpu"),
+        ("limits", "cpu"),
+        ("requests", "memory"),
+        ("limits", "memory"),
+    ];
     let mut totals = [0f64; 4];
     for pod in live {
         let metadata = &pod["metadata"];
-        let mut cells = vec![text(&metadata["namespace"]).to_string(), text(&metadata["name"]).to_string()];
+        let mut cells = vec![
+            text(&metadata["namespace"]).to_string(),
+            text(&metadata["name"]).to_string(),
+        ];
         for (total, (field, resource)) in totals.iter_mut().zip(columns) {
             let sum = sum(pod, field, resource);
             *total += amount_of(&sum);
@@ -97,12 +126,20 @@ fn running(doc: &mut Document, pods: &[Value], allocatable: &Value, now: Timesta
         doc.line(1, cells.join("\t"));
     }
     doc.line(0, "Allocated resources:");
-    doc.line(1, "(Total limits may be over 100 percent, i.e., overcommitted.)");
+    doc.line(
+        1,
+        "(Total limits may be over 100 percent, i.e., overcommitted.)",
+    );
     doc.line(1, "Resource\tRequests\tLimits");
     doc.line(1, "--------\t--------\t------");
     let cpu = |total: f64| Quantity::from_milli((total * 1000.0).round() as i64);
     let memory = |total: f64| Quantity::from_bytes(total as i64);
-    let cells = [cpu(totals[0]), cpu(totals[1]), memory(totals[2]), memory(totals[3])];
+    let cells = [
+        cpu(totals[0]),
+        cpu(totals[1]),
+        memory(totals[2]),
+        memory(totals[3]),
+    ];
     for (index, resource) in ["cpu", "memory"].into_iter().enumerate() {
         let cell = |at: usize| share(&cells[2 * index + at], &allocatable[resource]);
         doc.line(1, format!("{resource}\t{}\t{}", cell(0), cell(1)));
@@ -111,8 +148,11 @@ fn running(doc: &mut Document, pods: &[Value], allocatable: &Value, now: Timesta
 
 /// What the containers of a pod ask for together.
 fn sum(pod: &Value, field: &str, resource: &str) -> Quantity {
-    let amounts = items(&pod["spec"]["containers"])
-        .filter_map(|c| text(&c["resources"][field][resource]).parse::<Quantity>().ok());
+    let amounts = items(&pod["spec"]["containers"]).filter_map(|c| {
+        text(&c["resources"][field][resource])
+            .parse::<Quantity>()
+            .ok()
+    });
     match resource {
         "cpu" => Quantity::from_milli(amounts.map(|q| q.milli_ceil()).sum()),
         _ => Quantity::from_bytes(amounts.map(|q| q.value_ceil()).sum()),
@@ -126,6 +166,10 @@ fn amount_of(quantity: &Quantity) -> f64 {
 /// `100m (5%)`
 fn share(amount: &Quantity, of: &Value) -> String {
     let whole = text(of).parse::<Quantity>().map_or(0.0, |q| amount_of(&q));
-    let percent = if whole > 0.0 { amount_of(amount) / whole * 100.0 } else { 0.0 };
+    let percent = if whole > 0.0 {
+        amount_of(amount) / whole * 100.0
+    } else {
+        0.0
+    };
     format!("{amount} ({}%)", percent as i64)
 }

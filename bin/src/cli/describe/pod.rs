@@ -28,16 +28,36 @@ pub fn describe(doc: &mut Document, pod: &Value, now: Timestamp) {
     doc.metadata(pod);
     state(doc, pod, now);
     addresses(doc, status);
-    if let Some(owner) = items(&pod["metadata"]["ownerReferences"]).find(|o| o["controller"] == true)
+    if let Some(owner) =
+        items(&pod["metadata"]["ownerReferences"]).find(|o| o["controller"] == true)
     {
-        doc.field(0, "Controlled By", format!("{}/{}", text(&owner["kind"]), text(&owner["name"])));
+        doc.field(
+            0,
+            "Controlled By",
+            format!("{}/{}", text(&owner["kind"]), text(&owner["name"])),
+        );
     }
     if !text(&status["nominatedNodeName"]).is_empty() {
         doc.field(0, "NominatedNodeName", text(&status["nominatedNodeName"]));
     }
-    container::list(doc, "Init Containers", &spec["initContainers"], &status["initContainerStatuses"], 0);
-    container::list(doc, "Containers", &spec["containers"], &status["containerStatuses"], 0);
-    doc.conditions(&[("Type", "type"), ("Status", "status")], &status["conditions"]);
+    container::list(
+        doc,
+        "Init Containers",
+        &spec["initContainers"],
+        &status["initContainerStatuses"],
+        0,
+    );
+    container::list(
+        doc,
+        "Containers",
+        &spec["containers"],
+        &status["containerStatuses"],
+        0,
+    );
+    doc.conditions(
+        &[("Type", "type"), ("Status", "status")],
+        &status["conditions"],
+    );
     volume::list(doc, &spec["volumes"], 0);
     doc.field(0, "QoS Class", text(&status["qosClass"]));
     doc.labels(0, "Node-Selectors", &spec["nodeSelector"]);
@@ -105,14 +125,23 @@ pub fn tolerations(list: &Value) -> Vec<String> {
 pub fn template(doc: &mut Document, template: &Value) {
     doc.line(0, "Pod Template:");
     doc.labels(1, "Labels", &template["metadata"]["labels"]);
-    if entries(&template["metadata"]["annotations"]).next().is_some() {
+    if entries(&template["metadata"]["annotations"])
+        .next()
+        .is_some()
+    {
         doc.annotations(1, &template["metadata"]["annotations"]);
     }
     let spec = &template["spec"];
     if !text(&spec["serviceAccountName"]).is_empty() {
         doc.field(1, "Service Account", text(&spec["serviceAccountName"]));
     }
-    container::list(doc, "Init Containers", &spec["initContainers"], &Value::Null, 1);
+    container::list(
+        doc,
+        "Init Containers",
+        &spec["initContainers"],
+        &Value::Null,
+        1,
+    );
     container::list(doc, "Containers", &spec["containers"], &Value::Null, 1);
     volume::list(doc, &spec["volumes"], 1);
     doc.labels(1, "Node-Selectors", &spec["nodeSelector"]);

@@ -37,7 +37,11 @@ fn source(doc: &mut Document, volume: &Value) {
         doc.field(LEVEL, "Path", text(&host["path"]));
         doc.field(LEVEL, "HostPathType", text(&host["type"]));
     } else if let Some(map) = volume.get("configMap") {
-        doc.field(LEVEL, "Type", "ConfigMap (a volume populated by a ConfigMap)");
+        doc.field(
+            LEVEL,
+            "Type",
+            "ConfigMap (a volume populated by a ConfigMap)",
+        );
         doc.field(LEVEL, "Name", text(&map["name"]));
         doc.field(LEVEL, "Optional", optional(map));
     } else if let Some(secret) = volume.get("secret") {
@@ -45,7 +49,9 @@ fn source(doc: &mut Document, volume: &Value) {
         doc.field(LEVEL, "SecretName", text(&secret["secretName"]));
         doc.field(LEVEL, "Optional", optional(secret));
     } else {
-        let kind = volume.as_object().and_then(|v| v.keys().find(|k| *k != "name"));
+        let kind = volume
+            .as_object()
+            .and_then(|v| v.keys().find(|k| *k != "name"));
         doc.field(LEVEL, "Type", kind.map_or("<unknown>", |k| k.as_str()));
     }
 }

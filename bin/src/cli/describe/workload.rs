@@ -13,8 +13,9 @@ fn count(value: &Value) -> i64 {
 
 /// A selector in one line.
 fn selector(value: &Value) -> String {
-    let mut parts: Vec<String> =
-        entries(&value["matchLabels"]).map(|(k, v)| format!("{k}={v}")).collect();
+    let mut parts: Vec<String> = entries(&value["matchLabels"])
+        .map(|(k, v)| format!("{k}={v}"))
+        .collect();
     for expression in items(&value["matchExpressions"]) {
         let key = text(&expression["key"]);
         let values: Vec<&str> = items(&expression["values"]).map(text).collect();
@@ -31,7 +32,11 @@ fn selector(value: &Value) -> String {
 pub fn deployment(doc: &mut Document, value: &Value, replica_sets: &[Value]) {
     let (spec, status) = (&value["spec"], &value["status"]);
     doc.heading(value);
-    doc.field(0, "CreationTimestamp", time(&value["metadata"]["creationTimestamp"]));
+    doc.field(
+        0,
+        "CreationTimestamp",
+        time(&value["metadata"]["creationTimestamp"]),
+    );
     doc.metadata(value);
     doc.field(0, "Selector", selector(&spec["selector"]));
     doc.field(
@@ -47,9 +52,16 @@ pub fn deployment(doc: &mut Document, value: &Value, replica_sets: &[Value]) {
         ),
     );
     doc.field(0, "StrategyType", text(&spec["strategy"]["type"]));
-    doc.field(0, "MinReadySeconds", count(&spec["minReadySeconds"]).to_string());
+    doc.field(
+        0,
+        "MinReadySeconds",
+        count(&spec["minReadySeconds"]).to_string(),
+    );
     if let Some(rolling) = spec["strategy"].get("rollingUpdate") {
-        let (unavailable, surge) = (plain(&rolling["maxUnavailable"]), plain(&rolling["maxSurge"]));
+        let (unavailable, surge) = (
+            plain(&rolling["maxUnavailable"]),
+            plain(&rolling["maxSurge"]),
+        );
         let text = format!("{unavailable} max unavailable, {surge} max surge");
         doc.field(0, "RollingUpdateStrategy", text);
     }
@@ -69,7 +81,11 @@ pub fn deployment(doc: &mut Document, value: &Value, replica_sets: &[Value]) {
                 )
             })
             .collect();
-        if sets.is_empty() { "<none>".to_string() } else { sets.join(", ") }
+        if sets.is_empty() {
+            "<none>".to_string()
+        } else {
+            sets.join(", ")
+        }
     };
     doc.field(0, "OldReplicaSets", shown(&old));
     doc.field(0, "NewReplicaSet", shown(&new));
@@ -81,9 +97,8 @@ fn split<'a>(value: &Value, sets: &'a [Value]) -> (Vec<&'a Value>, Vec<&'a Value
     let revision = |value: &Value| text(&value["metadata"]["annotations"][REVISION]).to_string();
     let current = revision(value);
     let (new, old): (Vec<_>, Vec<_>) = sets.iter().partition(|s| revision(s) == current);
-    let busy = |set: &&Value| {
-        count(&set["spec"]["replicas"]) > 0 || count(&set["status"]["replicas"]) > 0
-    };
+    let busy =
+        |set: &&Value| count(&set["spec"]["replicas"]) > 0 || count(&set["status"]["replicas"]) > 0;
     (old.into_iter().filter(busy).collect(), new)
 }
 
@@ -99,7 +114,11 @@ pub fn replica_set(doc: &mut Document, value: &Value, pods: &[Value]) {
         doc.field(0, "Controlled By", owner);
     }
     let (current, desired) = (count(&status["replicas"]), count(&spec["replicas"]));
-    doc.field(0, "Replicas", format!("{current} current / {desired} desired"));
+    doc.field(
+        0,
+        "Replicas",
+        format!("{current} current / {desired} desired"),
+    );
     let phase = |name: &str| pods.iter().filter(|p| p["status"]["phase"] == name).count();
     doc.field(
         0,

@@ -1,10 +1,10 @@
 //! `--sort-by`.
 
 use crate::cli::failure::Outcome;
-use kabuki_model::jsonpath::JsonPath;
 use crate::cli::resolver::Found;
 use jiff::Timestamp;
 use kabuki_model::Quantity;
+use kabuki_model::jsonpath::JsonPath;
 use serde_json::Value;
 use std::cmp::Ordering;
 
@@ -23,7 +23,13 @@ impl SortKey {
         let mut keyed = Vec::with_capacity(found.len());
         for entry in found.drain(..) {
             let value = entry.object.to_value()?;
-            let key = self.0.find(&value).unwrap_or_default().into_iter().next().cloned();
+            let key = self
+                .0
+                .find(&value)
+                .unwrap_or_default()
+                .into_iter()
+                .next()
+                .cloned();
             keyed.push((key, entry));
         }
         keyed.sort_by(|(a, _), (b, _)| compare(a.as_ref(), b.as_ref()));
@@ -37,9 +43,10 @@ fn compare(a: Option<&Value>, b: Option<&Value>) -> Ordering {
         (None, None) => Ordering::Equal,
         (None, Some(_)) => Ordering::Less,
         (Some(_), None) => Ordering::Greater,
-        (Some(Value::Number(a)), Some(Value::Number(b))) => {
-            a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal)
-        }
+        (Some(Value::Number(a)), Some(Value::Number(b))) => a
+            .as_f64()
+            .partial_cmp(&b.as_f64())
+            .unwrap_or(Ordering::Equal),
         (Some(Value::String(a)), Some(Value::String(b))) => compare_text(a, b),
         (Some(a), Some(b)) => a.to_string().cmp(&b.to_string()),
     }

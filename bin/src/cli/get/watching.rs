@@ -125,15 +125,19 @@ impl Shown<'_> {
                             WatchEvent::Bookmark { .. } => continue,
                         };
                         let object = event.object().cloned();
-                        let found: Vec<Found> =
-                            object.into_iter().map(|object| Found { kind, object }).collect();
+                        let found: Vec<Found> = object
+                            .into_iter()
+                            .map(|object| Found { kind, object })
+                            .collect();
                         self.show(&found, word)?;
                     }
                     Some(Err(error)) if error.reason == Reason::Expired => {
                         let (revision, objects) =
                             resolver::list(self.session, selection.clone()).await?;
-                        let found: Vec<Found> =
-                            objects.into_iter().map(|object| Found { kind, object }).collect();
+                        let found: Vec<Found> = objects
+                            .into_iter()
+                            .map(|object| Found { kind, object })
+                            .collect();
                         self.show(&found, "MODIFIED")?;
                         after = revision;
                         break;

@@ -30,9 +30,12 @@ impl Bars {
     pub fn show(&mut self, progress: &Progress) {
         let Some(drawn) = &self.drawn else {
             // A line where a step begins is enough for a log.
-            let said = self.said.insert(progress.part.clone(), progress.doing.clone());
+            let said = self
+                .said
+                .insert(progress.part.clone(), progress.doing.clone());
             if said.as_deref() != Some(&progress.doing) {
-                self.out.note(format!("{}: {}", progress.part, progress.doing));
+                self.out
+                    .note(format!("{}: {}", progress.part, progress.doing));
             }
             return;
         };

@@ -15,7 +15,11 @@ pub struct Lines {
 impl Lines {
     /// Lines with a prefix.
     pub fn new(prefix: String) -> Self {
-        Self { prefix: prefix.into_bytes(), held: Vec::new(), begun: false }
+        Self {
+            prefix: prefix.into_bytes(),
+            held: Vec::new(),
+            begun: false,
+        }
     }
 
     /// What can be shown after a chunk.

@@ -59,7 +59,12 @@ impl CustomColumns {
         }
         for item in items {
             let cell = |path: &JsonPath| {
-                let values: Vec<String> = path.find(item).unwrap_or_default().into_iter().map(jsonpath::shown).collect();
+                let values: Vec<String> = path
+                    .find(item)
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(jsonpath::shown)
+                    .collect();
                 match values.is_empty() {
                     true => NONE.to_string(),
                     false => values.join(","),

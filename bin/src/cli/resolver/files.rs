@@ -13,7 +13,12 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct FileArgs {
     /// A manifest: a file, a folder, or `-` for standard input; several with commas or repeated
-    #[arg(short = 'f', long = "filename", value_name = "FILE", value_delimiter = ',')]
+    #[arg(
+        short = 'f',
+        long = "filename",
+        value_name = "FILE",
+        value_delimiter = ','
+    )]
     pub files: Vec<PathBuf>,
     /// Also what is in the folders of folders
     #[arg(short = 'R', long)]
@@ -39,7 +44,9 @@ impl FileArgs {
     pub fn refuse_arguments(&self, args: &[String]) -> Outcome {
         match args.is_empty() {
             true => Ok(()),
-            false => fail!("when paths, URLs, or stdin is provided as resource input, you may not specify resource arguments as well"),
+            false => fail!(
+                "when paths, URLs, or stdin is provided as resource input, you may not specify resource arguments as well"
+            ),
         }
     }
 }
@@ -59,7 +66,7 @@ pub fn read_manifests(args: &FileArgs) -> Outcome<Vec<Manifest>> {
         }
     }
     match manifests.is_empty() {
-        true => Err(Failure::new("no objects passed to apply: the manifests are empty")),
+        true => Err(Failure::new("the manifests hold no objects")),
         false => Ok(manifests),
     }
 }
@@ -84,7 +91,11 @@ fn read(path: &Path, recursive: bool) -> Outcome<Vec<(String, Vec<u8>)>> {
         if files.is_empty() {
             fail!(
                 "error reading {shown}: recognized file extensions are [.json .yaml .yml]{}",
-                if recursive { "" } else { " (folders of folders need -R)" }
+                if recursive {
+                    ""
+                } else {
+                    " (folders of folders need -R)"
+                }
             );
         }
         return files.iter().map(|file| read_file(file)).collect();
@@ -111,7 +122,10 @@ fn collect(folder: &Path, recursive: bool, files: &mut Vec<PathBuf>) -> Outcome 
     let mut paths: Vec<PathBuf> = entries.filter_map(|e| e.ok().map(|e| e.path())).collect();
     paths.sort();
     for path in paths {
-        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        let extension = path
+            .extension()
+            .and_then(|e| e.to_str())
+            .unwrap_or_default();
         if path.is_dir() {
             // A link to a folder may lead back up.
             if recursive && !path.is_symlink() {
@@ -125,7 +139,7 @@ fn collect(folder: &Path, recursive: bool, files: &mut Vec<PathBuf>) -> Outcome 
 }
 
 /// The kind of a manifest's object.
-pub fn kind_of_manifest(manifest: &Manifest) -> Outcome<&'static Kind> {
+fn kind_of_manifest(manifest: &Manifest) -> Outcome<&'static Kind> {
     let found = kind::all()
         .iter()
         .find(|k| k.names.kind == manifest.kind && k.api_version() == manifest.api_version);
@@ -171,7 +185,11 @@ mod tests {
     const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: NAME}\n";
 
     fn args(path: &Path, recursive: bool) -> FileArgs {
-        FileArgs { files: vec![path.to_path_buf()], recursive, kustomize: None }
+        FileArgs {
+            files: vec![path.to_path_buf()],
+            recursive,
+            kustomize: None,
+        }
     }
 
     #[test]
@@ -200,7 +218,10 @@ mod tests {
             let failed = read_manifests(&args(Path::new(path), false));
             failed.expect_err("refused").text()
         };
-        assert_eq!(text("/nowhere.yaml"), "error: the path \"/nowhere.yaml\" does not exist");
+        assert_eq!(
+            text("/nowhere.yaml"),
+            "error: the path \"/nowhere.yaml\" does not exist"
+        );
         assert!(text("https://a.example/x.yaml").contains("addresses are not read"));
     }
 
@@ -209,6 +230,9 @@ mod tests {
         let parsed = parse_all("x", b"apiVersion: v2\nkind: Pod\nmetadata: {name: a}\n");
         let manifest = parsed.expect("parses").remove(0);
         let text = kind_of_manifest(&manifest).expect_err("refused").text();
-        assert!(text.contains("no matches for kind \"Pod\" in version \"v2\""), "{text}");
+        assert!(
+            text.contains("no matches for kind \"Pod\" in version \"v2\""),
+            "{text}"
+        );
     }
 }

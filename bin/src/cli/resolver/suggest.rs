@@ -17,7 +17,9 @@ pub fn unknown_type(name: &str) -> String {
 
 fn nearest(name: &str) -> Option<&'static str> {
     let names = kind::all().iter().flat_map(|k| {
-        [k.names.plural, k.names.singular].into_iter().chain(k.names.short.iter().copied())
+        [k.names.plural, k.names.singular]
+            .into_iter()
+            .chain(k.names.short.iter().copied())
     });
     // A short word is near everything: it must share most of its letters.
     let limit = MAX_EDITS.min(name.len() / 2);

@@ -25,7 +25,12 @@ pub struct HistoryArgs {
     #[arg(value_name = "TYPE")]
     what: Vec<String>,
     /// Show one revision in full
-    #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "NUMBER")]
+    #[arg(
+        long,
+        default_value_t = 0,
+        hide_default_value = true,
+        value_name = "NUMBER"
+    )]
     revision: u64,
     #[command(flatten)]
     change: ChangeArgs,
@@ -38,7 +43,12 @@ pub struct UndoArgs {
     #[arg(value_name = "TYPE")]
     what: Vec<String>,
     /// To which revision; 0 is the one before the present one
-    #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "NUMBER")]
+    #[arg(
+        long,
+        default_value_t = 0,
+        hide_default_value = true,
+        value_name = "NUMBER"
+    )]
     to_revision: u64,
     #[command(flatten)]
     change: ChangeArgs,
@@ -81,8 +91,14 @@ pub async fn history(session: &Session, args: HistoryArgs) -> Outcome {
             let Some(set) = revisions.get(&args.revision) else {
                 fail!("unable to find the specified revision {}", args.revision);
             };
-            session.out.line(format!("{} with revision #{}", found.label(), args.revision))?;
-            session.out.text(&describe::template(&set["spec"]["template"]))?;
+            session.out.line(format!(
+                "{} with revision #{}",
+                found.label(),
+                args.revision
+            ))?;
+            session
+                .out
+                .text(&describe::template(&set["spec"]["template"]))?;
             continue;
         }
         session.out.line(format!("{} ", found.label()))?;
@@ -120,7 +136,8 @@ pub async fn undo(session: &Session, args: UndoArgs) -> Outcome {
         };
         let template = template_of(set);
         if template == value["spec"]["template"] {
-            let why = format!("skipped rollback (current template already matches revision {wanted})");
+            let why =
+                format!("skipped rollback (current template already matches revision {wanted})");
             args.change.write.done(session, found.kind, &value, &why)?;
             continue;
         }
@@ -130,7 +147,9 @@ pub async fn undo(session: &Session, args: UndoArgs) -> Outcome {
         } else {
             after = replace_template(session, &found, &template, &args.change).await?;
         }
-        args.change.write.done(session, found.kind, &after, "rolled back")?;
+        args.change
+            .write
+            .done(session, found.kind, &after, "rolled back")?;
     }
     Ok(())
 }

@@ -29,10 +29,20 @@ pub struct StatusArgs {
     )]
     watch: bool,
     /// How long to wait, for example 1m; 0 is as long as it takes
-    #[arg(long, default_value = "0s", hide_default_value = true, value_name = "DURATION")]
+    #[arg(
+        long,
+        default_value = "0s",
+        hide_default_value = true,
+        value_name = "DURATION"
+    )]
     timeout: String,
     /// Fail when another revision than this is rolled out meanwhile
-    #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "NUMBER")]
+    #[arg(
+        long,
+        default_value_t = 0,
+        hide_default_value = true,
+        value_name = "NUMBER"
+    )]
     revision: u64,
     #[command(flatten)]
     change: ChangeArgs,
@@ -54,7 +64,10 @@ async fn follow(session: &Session, args: &StatusArgs, found: &Found) -> Outcome 
     let mut last = String::new();
     let decide = |object: Option<&Arc<Stored>>| {
         let Some(object) = object else {
-            return Err(Failure::new(format!("object has been deleted: {}", found.label())));
+            return Err(Failure::new(format!(
+                "object has been deleted: {}",
+                found.label()
+            )));
         };
         let (text, done) = progress(&object.to_value()?, args.revision)?;
         if text != last {
@@ -78,26 +91,40 @@ fn progress(value: &Value, revision: u64) -> Outcome<(String, bool)> {
         let current = &value["metadata"]["annotations"]["deployment.kubernetes.io/revision"];
         let current = current.as_str().unwrap_or_default();
         if current != revision.to_string() {
-            fail!("desired revision ({revision}) is different from the running revision ({current})");
+            fail!(
+                "desired revision ({revision}) is different from the running revision ({current})"
+            );
         }
     }
     if number(&value["metadata"]["generation"]) > number(&status["observedGeneration"]) {
-        return Ok(("Waiting for deployment spec update to be observed...".to_string(), false));
+        return Ok((
+            "Waiting for deployment spec update to be observed...".to_string(),
+            false,
+        ));
     }
     let mut conditions = status["conditions"].as_array().into_iter().flatten();
     let late = |c: &&Value| c["type"] == "Progressing" && c["reason"] == "ProgressDeadlineExceeded";
     if conditions.any(|c| late(&c)) {
         fail!("deployment {name:?} exceeded its progress deadline");
     }
-    let (desired, updated) = (number(&spec["replicas"]), number(&status["updatedReplicas"]));
-    let (all, available) = (number(&status["replicas"]), number(&status["availableReplicas"]));
+    let (desired, updated) = (
+        number(&spec["replicas"]),
+        number(&status["updatedReplicas"]),
+    );
+    let (all, available) = (
+        number(&status["replicas"]),
+        number(&status["availableReplicas"]),
+    );
     let waiting = format!("Waiting for deployment {name:?} rollout to finish: ");
     if updated < desired {
         let text = format!("{waiting}{updated} out of {desired} new replicas have been updated...");
         return Ok((text, false));
     }
     if all > updated {
-        let text = format!("{waiting}{} old replicas are pending termination...", all - updated);
+        let text = format!(
+            "{waiting}{} old replicas are pending termination...",
+            all - updated
+        );
         return Ok((text, false));
     }
     if available < updated {
@@ -144,8 +171,14 @@ mod tests {
                 "availableReplicas": n,
             })
         };
-        assert_eq!(shown(available(2)), format!("{head}2 of 3 updated replicas are available..."));
-        assert_eq!(shown(available(3)), "deployment \"web\" successfully rolled out");
+        assert_eq!(
+            shown(available(2)),
+            format!("{head}2 of 3 updated replicas are available...")
+        );
+        assert_eq!(
+            shown(available(3)),
+            "deployment \"web\" successfully rolled out"
+        );
         assert_eq!(
             shown(json!({
                 "observedGeneration": 2,

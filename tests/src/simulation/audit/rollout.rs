@@ -112,11 +112,11 @@ impl World {
 }
 
 impl Audit {
-    pub(super) fn by_uid(&self, resource: &Resource, uid: &str) -> Option<&Arc<Stored>> {
+    pub(super) fn by_uid<'a>(&'a self, resource: &Resource, uid: &str) -> Option<&'a Arc<Stored>> {
         self.of(resource).find(|o| *o.uid == *uid)
     }
 
-    fn pods_of(&self, uid: &str) -> impl Iterator<Item = (&Arc<Stored>, Arc<Pod>)> {
+    fn pods_of<'a>(&'a self, uid: &str) -> impl Iterator<Item = (&'a Arc<Stored>, Arc<Pod>)> {
         self.of(&Resource::PODS)
             .filter(move |p| is_controlled_by(p.meta(), uid))
             .filter_map(|p| Some((p, p.typed::<Pod>().ok()?)))

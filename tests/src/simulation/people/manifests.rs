@@ -8,11 +8,11 @@ pub(super) fn namespace(name: &str) -> Value {
 }
 
 pub(super) fn image(random: &mut Random) -> &'static str {
-    random.pick(&["web:1", "web:2", "web:3"])
+    *random.pick::<&str>(&["web:1", "web:2", "web:3"])
 }
 
 pub(super) fn cpu(random: &mut Random) -> &'static str {
-    random.pick(&["100m", "100m", "200m", "400m"])
+    *random.pick::<&str>(&["100m", "100m", "200m", "400m"])
 }
 
 pub(super) fn container(image: &str, cpu: &str) -> Value {
@@ -21,7 +21,7 @@ pub(super) fn container(image: &str, cpu: &str) -> Value {
 
 /// The names are few, so that people get in each other's way.
 fn app(random: &mut Random) -> &'static str {
-    random.pick(&["web", "api"])
+    *random.pick::<&str>(&["web", "api"])
 }
 
 fn template(app: &str, random: &mut Random) -> Value {

@@ -20,6 +20,8 @@ pub(super) struct Follower {
 }
 
 impl Follower {
+    // The descriptor is owned, so it is open for as long as it is registered.
+    #[allow(deprecated)]
     pub fn new(entry: &Arc<PodEntry>, instance: &Instance, path: &Path) -> io::Result<Self> {
         let states = entry.changes();
         let files = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
