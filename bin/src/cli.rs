@@ -147,19 +147,21 @@ pub fn command() -> Command {
 
 /// Lets every switch be given as `--switch=false` too, as `kubectl` has it.
 fn like_kubectl(command: Command) -> Command {
-    let command = command.mut_args(|arg| match arg.get_action() {
-        ArgAction::SetTrue => arg
-            .action(ArgAction::Set)
-            .value_parser(ValueParser::new(BoolishValueParser::new()))
-            .num_args(0..=1)
-            .require_equals(true)
-            .default_value("false")
-            .default_missing_value("true")
-            .hide_default_value(true)
-            .hide_possible_values(true)
-            .value_name("BOOL"),
-        _ => arg,
-    });
+    let command = command
+        .args_override_self(true)
+        .mut_args(|arg| match arg.get_action() {
+            ArgAction::SetTrue => arg
+                .action(ArgAction::Set)
+                .value_parser(ValueParser::new(BoolishValueParser::new()))
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_value("false")
+                .default_missing_value("true")
+                .hide_default_value(true)
+                .hide_possible_values(true)
+                .value_name("BOOL"),
+            _ => arg,
+        });
     command.mut_subcommands(like_kubectl)
 }
 

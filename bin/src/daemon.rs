@@ -8,5 +8,5 @@ mod journal;
 mod lock;
 mod serve;
 
-pub use config::{Config, NodeArgs};
+pub use config::NodeArgs;
 pub use serve::run;

@@ -120,7 +120,7 @@ fn pure_crates_take_time_and_entropy_as_arguments() {
         sources(&root().join("actors").join(name).join("src"), &mut |path, text| {
             for (number, line) in text.lines().enumerate() {
                 let code = line.split("//").next().unwrap_or_default();
-                for effect in EFFECTS.iter().filter(|e| code.contains(**e)) {
+                for effect in EFFECTS.iter().filter(|e| says(code, e)) {
                     wrong.push(format!("{}:{}: {effect}", path.display(), number + 1));
                 }
             }
@@ -139,6 +139,14 @@ fn no_source_file_is_a_room_that_nobody_finds_a_thing_in() {
         }
     });
     assert!(wrong.is_empty(), "say what these files are for: {wrong:?}");
+}
+
+/// Whether code uses a path, and not merely one whose last letters are the same.
+fn says(code: &str, path: &str) -> bool {
+    code.match_indices(path).any(|(at, _)| {
+        let before = code[..at].chars().next_back();
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
+    })
 }
 
 fn sources(dir: &Path, visit: &mut impl FnMut(&Path, &str)) {

@@ -7,3 +7,5 @@ mod deployment;
 mod pod;
 #[path = "end_to_end/survival.rs"]
 mod survival;
+#[path = "end_to_end/streams.rs"]
+mod streams;

@@ -40,9 +40,9 @@ pub fn complete(commit: Commit, applied: Applied) -> Completed {
             None => Completed::Refused(StatusError::internal("the command changed nothing")),
         },
         Applied::Refused { key, found, .. } => refused(&commit, &key, found),
-        Applied::StaleTerm { current } => Completed::Refused(StatusError::unavailable(format!(
-            "the leader that admitted this request has been replaced (term {current}); try again"
-        ))),
+        // Nothing happened: a new term began between admission and commit. Whoever leads now
+        // decides anew.
+        Applied::StaleTerm { .. } => Completed::Retry,
     }
 }
 

@@ -78,7 +78,10 @@ async fn edit(session: &Session, found: &Found) -> Outcome<Option<Value>> {
         if !problem.is_empty() && body == text {
             // The same again would fail again: keep what was typed, and stop.
             let kept = keep(&edited)?;
-            fail!("{problem}\nEdit cancelled: no valid changes were saved; a copy is in {kept}");
+            fail!(
+                "{}\nEdit cancelled: no valid changes were saved; a copy is in {kept}",
+                problem.trim_start_matches("error: ")
+            );
         }
         match save(session, found, &before, &body).await {
             Ok(value) => return Ok(value),

@@ -155,10 +155,17 @@ pub async fn of(session: &Session, what: &[String]) -> Outcome<Vec<PodHandle>> {
     if pods.is_empty() {
         fail!("{} has no pods yet", resolver::label(kind, &name));
     }
-    // Those that do something first, then the oldest.
+    // Those that do something and go on doing it first, then the oldest.
     pods.sort_by_key(|p| {
         let created = p.object.metadata.creation_timestamp.as_ref().map(|t| t.0);
-        (p.is_over(), p.phase() != "Running", !p.is_ready(), created)
+        let leaving = p.object.metadata.deletion_timestamp.is_some();
+        (
+            p.is_over(),
+            leaving,
+            p.phase() != "Running",
+            !p.is_ready(),
+            created,
+        )
     });
     Ok(pods)
 }

@@ -193,7 +193,7 @@ async fn get_shows_tables_names_and_paths() {
         labels
             .lines()
             .next()
-            .is_some_and(|l| l.ends_with("AGE      APP   LABELS")),
+            .is_some_and(|l| l.ends_with("APP   LABELS")),
         "{labels}"
     );
 }

@@ -17,6 +17,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::Value;
 use std::collections::HashMap;
+use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 use tokio_rustls::TlsConnector;
@@ -34,15 +35,20 @@ pub struct Session {
 impl Session {
     /// Opens a session with a daemon, on the daemon's host.
     pub async fn open(daemon: &Daemon) -> anyhow::Result<Self> {
-        let config = tls_config(&daemon.data_dir().join("admin.kubeconfig"))?;
         let host = Netns::open(format!("/run/netns/{}", daemon.host().name()))?;
         let address = daemon.address();
         // The socket stays in the namespace that it was made in.
-        let tcp = host.run(move || std::net::TcpStream::connect(address)).await??;
+        let tcp = host.run(move || TcpStream::connect(address)).await??;
+        Self::over(tcp, daemon.data_dir()).await
+    }
+
+    /// Opens a session over a connection to the node that keeps its files in `data_dir`.
+    pub async fn over(tcp: TcpStream, data_dir: &Path) -> anyhow::Result<Self> {
+        let config = tls_config(&data_dir.join("admin.kubeconfig"))?;
+        let name = ServerName::from(tcp.peer_addr()?.ip());
         tcp.set_nonblocking(true)?;
         tcp.set_nodelay(true)?;
         let tcp = tokio::net::TcpStream::from_std(tcp)?;
-        let name = ServerName::from(address.ip());
         let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
         Ok(Self { client: Client::open(tls, AGENT).await? })
     }

@@ -43,6 +43,8 @@ pub enum Invariant {
     PodsGoOnlyWhereTheyAreTaken,
     /// No two instances of one container run at once.
     NoContainerRunsTwice,
+    /// An agent that starts again adopts what runs.
+    RunningContainersAreAdopted,
     /// No two pods of the same name run at once.
     NoTwoPodsOfOneName,
     /// Nothing comes to be in a namespace that is going or gone.

@@ -65,7 +65,7 @@ impl Bug {
         (Self::IgnoresTaints, Invariant::PodsGoOnlyWhereTheyAreTaken),
         (Self::IgnoresUids, Invariant::NothingDangles),
         (Self::FinalizesEarly, Invariant::NamespacesGoEmpty),
-        (Self::ForgetsContainers, Invariant::NoContainerRunsTwice),
+        (Self::ForgetsContainers, Invariant::RunningContainersAreAdopted),
     ];
 
     /// Changes what a controller's core wants.

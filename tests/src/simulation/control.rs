@@ -26,6 +26,8 @@ pub(super) struct Controller {
     /// How often it was started.
     life: u64,
     is_up: bool,
+    /// When it looks at its queue next.
+    wake_at: Option<Duration>,
 }
 
 /// A controller's work on one key.
@@ -49,6 +51,7 @@ impl World {
                     events: Correlator::new("simulation"),
                     life: 0,
                     is_up: false,
+                    wake_at: None,
                 });
             }
         }
@@ -61,6 +64,7 @@ impl World {
         let controller = &mut self.controllers[index];
         controller.life += 1;
         controller.is_up = true;
+        controller.wake_at = None;
         controller.queue = queue();
         controller.events = Correlator::new("simulation");
         for resource in controller.core.watches() {
@@ -104,8 +108,9 @@ impl World {
     }
 
     pub fn wake(&mut self, index: usize, life: u64) {
-        let controller = &self.controllers[index];
+        let controller = &mut self.controllers[index];
         if controller.is_up && controller.life == life {
+            controller.wake_at = None;
             self.work(index);
         }
     }
@@ -131,8 +136,10 @@ impl World {
             let delay = self.random.micros(10, 400);
             self.after(delay, Happening::Reconcile { task: id });
         }
-        let controller = &self.controllers[index];
-        if let Some(at) = controller.queue.next_wakeup(now).filter(|at| *at > now) {
+        let controller = &mut self.controllers[index];
+        let sooner = |at: &Duration| *at > now && controller.wake_at.is_none_or(|w| *at < w);
+        if let Some(at) = controller.queue.next_wakeup(now).filter(sooner) {
+            controller.wake_at = Some(at);
             let life = controller.life;
             self.after(at - now, Happening::Wake { index, life });
         }

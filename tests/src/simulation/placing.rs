@@ -14,6 +14,7 @@ use kabuki_schedule::{Cluster, Failure, Pending, Queue, plan};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Pods that are decided about at once.
 const BATCH: usize = 64;
@@ -25,7 +26,8 @@ pub(super) struct Scheduler {
     /// The nodes as the scheduler has seen them, to hold its decisions against.
     seen: BTreeMap<Arc<str>, Arc<Stored>>,
     life: u64,
-    is_planned: bool,
+    /// When it decides next.
+    plan_at: Option<Duration>,
 }
 
 impl World {
@@ -78,28 +80,28 @@ impl World {
     }
 
     fn schedule_plan(&mut self) {
-        if self.scheduler.is_planned {
-            return;
-        }
         let delay = match self.scheduler.queue.next_wakeup() {
             _ if self.scheduler.queue.has_ready() => self.random.micros(10, 2000),
             Some(at) => self.until(at),
             None => return,
         };
-        self.scheduler.is_planned = self.scheduler.queue.has_ready();
-        let life = self.scheduler.life;
-        self.after(delay, Happening::Plan { life });
+        let at = self.now + delay;
+        if self.scheduler.plan_at.is_none_or(|planned| at < planned) {
+            self.scheduler.plan_at = Some(at);
+            let life = self.scheduler.life;
+            self.after(delay, Happening::Plan { life });
+        }
     }
 
     pub fn plan(&mut self, life: u64) {
         if life != self.scheduler.life {
             return;
         }
-        self.scheduler.is_planned = false;
+        self.scheduler.plan_at = None;
         let (now, seed) = (self.time(), self.random.next());
         let pods = self.scheduler.queue.take(now, BATCH);
         if pods.is_empty() {
-            return;
+            return self.schedule_plan();
         }
         let mut bindings = Vec::new();
         for decision in plan(&mut self.scheduler.cluster, &pods, seed) {

@@ -29,12 +29,13 @@ impl World {
             self.violate(Invariant::ItComesToRest, format!("not within {LONG_ENOUGH:?}: {busy}"));
             return true;
         }
-        let revision = self.server.store.view().revision();
-        let is_checked = self.rest_checked == Some(revision);
+        let sandboxes = self.machines.values().map(|m| m.runtime.len()).sum();
+        let state = (self.server.store.view().revision(), sandboxes);
+        let is_checked = self.rest_checked == Some(state);
         if is_checked || self.busy().is_some() {
             return false;
         }
-        self.rest_checked = Some(revision);
+        self.rest_checked = Some(state);
         self.at_rest().is_ok()
     }
 

@@ -83,8 +83,8 @@ pub(super) struct World {
     pub audit: Audit,
     pub bug: Option<Bug>,
     pub violation: Option<Violation>,
-    /// The revision at which it was last looked whether all is well.
-    pub rest_checked: Option<u64>,
+    /// The revision and number of sandboxes at which it was last looked whether all is well.
+    pub rest_checked: Option<(u64, usize)>,
     agenda: BTreeMap<(Duration, u64), Happening>,
     arrivals: u64,
     steps: u64,

@@ -4,6 +4,7 @@ use super::perform::{Refused, perform};
 use super::watching::{Followed, follow};
 use crate::events::EventSink;
 use crate::gateway::GatewayHandle;
+use futures::FutureExt;
 use kabuki_kit::{Alarm, ChildSpec, QueueConfig, Slot, WorkQueue};
 use kabuki_model::identity::Identity;
 use kabuki_model::{ObjectKey, StatusError};
@@ -11,6 +12,7 @@ use kabuki_protocol::ApiHandle;
 use kabuki_reconcile::Reconciler;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -165,17 +167,13 @@ impl Controller {
             let (core, gateway) = (self.core.clone(), self.gateway.clone());
             let (api, events, myself) = (self.api.clone(), self.events.clone(), myself.clone());
             state.tasks.spawn(async move {
-                let outcome = core.reconcile(&gateway.view(), &key, jiff::Timestamp::now());
-                let result = match perform(&api, &events, outcome.actions).await {
-                    Ok(()) => Ok(outcome.again_at),
-                    Err(Refused { request, error }) => {
-                        let (view, now) = (gateway.view(), jiff::Timestamp::now());
-                        let told = core.refused(&view, &key, &request, &error, now);
-                        // The key comes again in any case, so nothing is lost if this fails too.
-                        let _ = perform(&api, &events, told.actions).await;
-                        Err(error)
-                    }
-                };
+                let work = AssertUnwindSafe(reconcile(&*core, &gateway, &api, &events, &key));
+                // A core that panics is a bug, but must not keep its key for ever.
+                let result = work.catch_unwind().await.unwrap_or_else(|_| {
+                    let (core, key) = (core.name(), &key);
+                    tracing::error!(core, key = %key, "the controller's core panicked");
+                    Err(StatusError::internal("the controller's core panicked"))
+                });
                 let _ = myself.cast(ControllerMessage::Worked { key, result });
             });
         }
@@ -184,6 +182,24 @@ impl Controller {
             _ => state.alarm.clear(),
         }
     }
+}
+
+/// Works on one key: when it wants to be looked at again, or why it failed.
+async fn reconcile(
+    core: &dyn Reconciler,
+    gateway: &GatewayHandle,
+    api: &ApiHandle,
+    events: &EventSink,
+    key: &ObjectKey,
+) -> Result<Option<jiff::Timestamp>, StatusError> {
+    let outcome = core.reconcile(&gateway.view(), key, jiff::Timestamp::now());
+    let Err(Refused { request, error }) = perform(api, events, outcome.actions).await else {
+        return Ok(outcome.again_at);
+    };
+    let told = core.refused(&gateway.view(), key, &request, &error, jiff::Timestamp::now());
+    // The key comes again in any case, so nothing is lost if this fails too.
+    let _ = perform(api, events, told.actions).await;
+    Err(error)
 }
 
 /// How long until `at`; nothing when it has passed.

@@ -96,13 +96,13 @@ async fn follow_once(
                 initial_end: true, ..
             }) => stale
                 .drain()
-                .filter_map(|(uid, object)| {
+                .map(|(uid, object)| {
                     known.remove(&uid);
-                    Some(Followed {
+                    Followed {
                         previous: Some(object.clone()),
                         object,
                         removed: true,
-                    })
+                    }
                 })
                 .collect(),
             Ok(WatchEvent::Bookmark { .. }) => continue,

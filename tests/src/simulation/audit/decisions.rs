@@ -11,7 +11,7 @@ use kabuki_model::percent::rolling_bounds;
 use kabuki_model::reference::is_controlled_by;
 use kabuki_model::request::Request;
 use kabuki_model::view::{Index, View};
-use kabuki_model::{ObjectKey, Resource, Stored};
+use kabuki_model::{LabelSelector, ObjectKey, Resource, Stored};
 use kabuki_reconcile::{Action, Outcome};
 use kabuki_store::Snapshot;
 use std::collections::BTreeMap;
@@ -128,7 +128,13 @@ fn unready_first(view: &Snapshot, key: &ObjectKey, requests: &[&Request]) -> Fin
         })
         .collect();
     let (mut ready_goes, mut unready_stays) = (None, None);
+    // What it no longer selects is not its to delete.
+    let selector = set.typed::<ReplicaSet>().ok()?.spec.selector.clone();
+    let selector = LabelSelector::try_from(&selector).ok()?;
     for (stored, pod) in pods_of(view, set) {
+        if !selector.matches_meta(stored.meta()) {
+            continue;
+        }
         match (ready_since(&pod).is_some(), going.contains(&&stored.key)) {
             (true, true) => ready_goes = Some(stored.key.clone()),
             (false, false) => unready_stays = Some(stored.key.clone()),

@@ -198,7 +198,12 @@ impl World {
             state: life.machine.state().clone(),
             containers: BTreeMap::new(),
         };
-        machine.runtime.insert(uid.to_string(), held);
+        // Making it anew removes what was left of an earlier attempt.
+        let former = machine.runtime.insert(uid.to_string(), held);
+        if former.is_some_and(|f| f.runs_anything()) {
+            let detail = format!("{uid} runs on {name} and gets another sandbox");
+            self.violate(Invariant::RunningContainersAreAdopted, detail);
+        }
         let number = self.random.between(2, 250);
         Some(Fact::SandboxReady { ips: vec![format!("10.1.0.{number}")] })
     }

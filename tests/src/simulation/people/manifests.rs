@@ -83,7 +83,6 @@ pub(super) fn pod(random: &mut Random) -> Value {
     pod["kind"] = "Pod".into();
     pod["metadata"]["name"] = format!("{name}-{}", random.below(3)).into();
     pod["spec"]["restartPolicy"] = restart.into();
-    pod["spec"]["priority"] = Value::Null;
     if random.chance(200) {
         pod["spec"]["tolerations"] = json!([{"key": "example.com/dry", "operator": "Exists"}]);
     }

@@ -113,7 +113,7 @@ pub async fn an_image_that_is_missing_and_never_pulled_says_so() {
 
 pub async fn pods_reach_each_other_and_the_node_registers() {
     let node = TestNode::start().await;
-    node.run("server", "exec nc -lk -p 80 -e echo served", json!({}));
+    node.run("server", "exec nc -ll -p 80 -e /bin/echo served", json!({}));
     let server = node.until_running("server").await;
     let ip = server["status"]["podIP"].as_str().expect("an address").to_string();
     let script = format!("until nc -w 1 {ip} 80; do sleep 0.1; done");

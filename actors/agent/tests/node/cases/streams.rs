@@ -69,7 +69,7 @@ pub async fn a_command_runs_with_its_input_output_and_code() {
 
 pub async fn a_port_is_forwarded() {
     let node = TestNode::start().await;
-    node.run("web", "exec nc -lk -p 8080 -e echo served", json!({}));
+    node.run("web", "exec nc -ll -p 8080 -e /bin/echo served", json!({}));
     node.until_running("web").await;
     let request = || NodeRequest::PortForward { pod: pod_ref("web"), port: 8080 };
     let mut got = node.stream(request()).await;

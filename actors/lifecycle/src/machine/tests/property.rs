@@ -94,7 +94,10 @@ impl Node {
                 let failure = ImageFailure::Pull;
                 self.tell(Fact::ImageFailed { container, failure, message });
             }
-            Effect::CreateContainer(instance) if well => self.tell(Fact::ContainerCreated(instance)),
+            // Nothing is set up in a sandbox that is gone.
+            Effect::CreateContainer(instance) if well && self.live.contains_key(&instance) => {
+                self.tell(Fact::ContainerCreated(instance));
+            }
             Effect::CreateContainer(instance) => {
                 self.live.remove(&instance);
                 self.tell(Fact::CreateFailed { instance, message });
@@ -143,7 +146,7 @@ impl Node {
     /// The sandbox dies, and everything in it.
     fn lose_sandbox(&mut self) {
         if self.machine.state().sandbox == crate::machine::Sandbox::Ready {
-            self.live.retain(|_, runs| !*runs);
+            self.live.clear();
             self.tell(Fact::SandboxLost);
         }
     }
