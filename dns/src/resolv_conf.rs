@@ -103,11 +103,19 @@ fn append(list: &mut Vec<String>, more: impl IntoIterator<Item = String>) {
 }
 
 fn merge(resolver: &mut Resolver, config: &PodDNSConfig) {
-    append(&mut resolver.servers, config.nameservers.iter().flatten().cloned());
-    append(&mut resolver.search, config.searches.iter().flatten().cloned());
+    append(
+        &mut resolver.servers,
+        config.nameservers.iter().flatten().cloned(),
+    );
+    append(
+        &mut resolver.search,
+        config.searches.iter().flatten().cloned(),
+    );
     for option in config.options.iter().flatten() {
         let name = option.name.clone().unwrap_or_default();
-        resolver.options.retain(|held| held.split(':').next() != Some(name.as_str()));
+        resolver
+            .options
+            .retain(|held| held.split(':').next() != Some(name.as_str()));
         resolver.options.push(match option.value.as_deref() {
             Some(value) if !value.is_empty() => format!("{name}:{value}"),
             _ => name,
@@ -139,7 +147,10 @@ fn limit(resolver: &mut Resolver, warnings: &mut Vec<Warning>) {
 }
 
 fn forming(message: String) -> Warning {
-    Warning { reason: "DNSConfigForming", message }
+    Warning {
+        reason: "DNSConfigForming",
+        message,
+    }
 }
 
 /// Reads a file as the C library does: the last `search` or `domain` counts, comments begin at
@@ -207,7 +218,10 @@ mod tests {
 
     #[test]
     fn without_cluster_dns_the_nodes_file_is_taken_and_said_so() {
-        let own = Settings { cluster_dns: Vec::new(), ..settings("") };
+        let own = Settings {
+            cluster_dns: Vec::new(),
+            ..settings("")
+        };
         let (text, warnings) = build(&own, NODE);
         assert_eq!(
             text,
@@ -219,9 +233,16 @@ mod tests {
 
     #[test]
     fn host_network_needs_the_policy_that_names_it() {
-        let own = |policy| Settings { host_network: true, ..settings(policy) };
+        let own = |policy| Settings {
+            host_network: true,
+            ..settings(policy)
+        };
         assert!(build(&own("ClusterFirst"), NODE).0.contains("192.0.2.1"));
-        assert!(build(&own("ClusterFirstWithHostNet"), NODE).0.contains("10.96.0.10"));
+        assert!(
+            build(&own("ClusterFirstWithHostNet"), NODE)
+                .0
+                .contains("10.96.0.10")
+        );
     }
 
     #[test]
@@ -235,7 +256,10 @@ mod tests {
             searches: Some((0..40).map(|n| format!("s{n}.example")).collect()),
             options: Some(vec![option("ndots", Some("2")), option("rotate", None)]),
         };
-        let own = Settings { config: Some(config), ..settings("ClusterFirst") };
+        let own = Settings {
+            config: Some(config),
+            ..settings("ClusterFirst")
+        };
         let (text, warnings) = build(&own, "");
         assert_eq!(text.matches("nameserver").count(), 3);
         let search = text.lines().next().expect("a line");
@@ -246,7 +270,10 @@ mod tests {
             searches: Some((0..20).map(|n| format!("{}{n}", "x".repeat(200))).collect()),
             ..PodDNSConfig::default()
         };
-        let own = Settings { config: Some(long), ..settings("None") };
+        let own = Settings {
+            config: Some(long),
+            ..settings("None")
+        };
         let (text, _) = build(&own, NODE);
         assert!(text.len() <= SEARCH_CHARS_MAX + "search \n".len());
     }

@@ -22,12 +22,17 @@ where
     T: DeserializeOwned + Send + Sync + 'static,
 {
     let key = ObjectKey::new(resource, namespace, name);
-    let request = Request::Get { key, subresource: None };
+    let request = Request::Get {
+        key,
+        subresource: None,
+    };
     match api.request(request).await {
         Ok(answer) => match answer.into_object() {
             Some(object) => {
                 let typed = object.typed::<T>();
-                typed.map(Some).map_err(|error| StatusError::internal(error.to_string()))
+                typed
+                    .map(Some)
+                    .map_err(|error| StatusError::internal(error.to_string()))
             }
             None => Ok(None),
         },
@@ -70,5 +75,8 @@ pub(crate) async fn patch(
 }
 
 fn options() -> WriteOptions {
-    WriteOptions { field_manager: MANAGER.to_string(), ..WriteOptions::default() }
+    WriteOptions {
+        field_manager: MANAGER.to_string(),
+        ..WriteOptions::default()
+    }
 }

@@ -88,7 +88,10 @@ impl Layout {
     /// The places for a data directory.
     pub fn new(data_dir: &Path) -> Self {
         let usual = data_dir == Path::new(DEFAULT_DATA_DIR);
-        let mark = format!("kabuki-{:08x}", hash(data_dir.as_os_str().as_encoded_bytes()));
+        let mark = format!(
+            "kabuki-{:08x}",
+            hash(data_dir.as_os_str().as_encoded_bytes())
+        );
         Self {
             data: data_dir.to_path_buf(),
             run: match usual {
@@ -151,7 +154,9 @@ impl Layout {
 
 /// FNV-1a: short, and the same in every version.
 fn hash(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811c_9dc5, |h, b| (h ^ u32::from(*b)).wrapping_mul(0x0100_0193))
+    bytes.iter().fold(0x811c_9dc5, |h, b| {
+        (h ^ u32::from(*b)).wrapping_mul(0x0100_0193)
+    })
 }
 
 /// The bridge's name, at most 15 bytes; nodes that share a network namespace cannot share it.

@@ -56,7 +56,12 @@ pub(crate) struct EventHandle {
 impl EventHandle {
     pub fn new(api: ApiHandle, node: &str) -> Self {
         let (slot, waiting) = (Slot::new("events"), Arc::default());
-        Self { slot, waiting, api, node: node.to_string() }
+        Self {
+            slot,
+            waiting,
+            api,
+            node: node.to_string(),
+        }
     }
 
     pub fn child(&self) -> ChildSpec {
@@ -70,9 +75,16 @@ impl EventHandle {
 
     /// Has an event written, unless too many wait.
     pub fn record(&self, note: Note) {
-        tracing::debug!(event.reason = note.reason, event.message = note.message, "event");
+        tracing::debug!(
+            event.reason = note.reason,
+            event.message = note.message,
+            "event"
+        );
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX
-            || self.slot.cast(EventMessage::Record(Box::new(note))).is_err()
+            || self
+                .slot
+                .cast(EventMessage::Record(Box::new(note)))
+                .is_err()
         {
             self.done();
         }
@@ -80,7 +92,9 @@ impl EventHandle {
 
     fn done(&self) {
         let down = |n: usize| Some(n.saturating_sub(1));
-        let _ = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, down);
+        let _ = self
+            .waiting
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, down);
     }
 }
 
@@ -117,10 +131,13 @@ struct Credit {
 impl EventsState {
     fn may_write(&mut self, uid: &str, now: Instant) -> bool {
         if self.credit.len() >= REMEMBERED_MAX {
-            self.credit.retain(|_, c| now.duration_since(c.at).as_secs_f64() < REFILL_S);
+            self.credit
+                .retain(|_, c| now.duration_since(c.at).as_secs_f64() < REFILL_S);
         }
-        let credit =
-            self.credit.entry(uid.to_string()).or_insert(Credit { left: BURST, at: now });
+        let credit = self.credit.entry(uid.to_string()).or_insert(Credit {
+            left: BURST,
+            at: now,
+        });
         let earned = now.duration_since(credit.at).as_secs_f64() / REFILL_S;
         credit.left = (credit.left + earned).min(BURST);
         credit.at = now;
@@ -133,7 +150,8 @@ impl EventsState {
 
     fn forget_old(&mut self, now: Instant) {
         if self.written.len() >= REMEMBERED_MAX {
-            self.written.retain(|_, w| now.duration_since(w.at) < REMEMBERED_FOR);
+            self.written
+                .retain(|_, w| now.duration_since(w.at) < REMEMBERED_FOR);
         }
         if self.written.len() >= REMEMBERED_MAX {
             self.written.clear();
@@ -165,7 +183,14 @@ impl Events {
             }
         }
         let name = self.create(&note).await;
-        state.written.insert(identity, Written { name, count: 1, at: now });
+        state.written.insert(
+            identity,
+            Written {
+                name,
+                count: 1,
+                at: now,
+            },
+        );
     }
 
     async fn count(&self, note: &Note, name: &str, count: i32) -> bool {
@@ -200,7 +225,11 @@ impl Events {
 }
 
 fn namespace_of(note: &Note) -> String {
-    note.about.namespace.clone().filter(|n| !n.is_empty()).unwrap_or_else(|| "default".to_string())
+    note.about
+        .namespace
+        .clone()
+        .filter(|n| !n.is_empty())
+        .unwrap_or_else(|| "default".to_string())
 }
 
 fn shown(at: Timestamp) -> String {

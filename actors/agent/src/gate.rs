@@ -19,8 +19,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use kabuki_kit::Tree;
 use kabuki_model::StatusError;
-use kabuki_protocol::node::{FromNode, NodeRequest, NodeStream, STREAM_DEPTH, ToNode};
 use kabuki_protocol::Node;
+use kabuki_protocol::node::{FromNode, NodeRequest, NodeStream, STREAM_DEPTH, ToNode};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -40,7 +40,13 @@ pub(crate) struct Ends {
 pub(crate) fn stream() -> (NodeStream, Ends) {
     let (input, from_caller) = mpsc::channel(STREAM_DEPTH);
     let (to_caller, output) = mpsc::channel(STREAM_DEPTH);
-    (NodeStream { input, output }, Ends { input: from_caller, output: to_caller })
+    (
+        NodeStream { input, output },
+        Ends {
+            input: from_caller,
+            output: to_caller,
+        },
+    )
 }
 
 impl Ends {
@@ -66,9 +72,10 @@ impl NodeGate {
             NodeRequest::KillActor { path } => actors::kill(&self.tree, &path),
             NodeRequest::Check => Ok(check::open(&services.layout.data)),
             NodeRequest::ImageList => Ok(images::list(services)),
-            NodeRequest::ImagePull { reference, credentials } => {
-                images::pull(services, &reference, credentials)
-            }
+            NodeRequest::ImagePull {
+                reference,
+                credentials,
+            } => images::pull(services, &reference, credentials),
             NodeRequest::ImageLoad { name } => Ok(images::load(services, name)),
             NodeRequest::ImageRemove { reference } => Ok(images::remove(services, reference)),
         }

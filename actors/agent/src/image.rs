@@ -26,8 +26,14 @@ type Pulled = Result<(Arc<Image>, Duration), Arc<ImageError>>;
 
 #[derive(RactorMessage)]
 pub(crate) enum ImageMessage {
-    Pull { job: Box<PullJob>, reply: RpcReplyPort<Pulled> },
-    Finished { key: PullKey, outcome: Pulled },
+    Pull {
+        job: Box<PullJob>,
+        reply: RpcReplyPort<Pulled>,
+    },
+    Finished {
+        key: PullKey,
+        outcome: Pulled,
+    },
 }
 
 /// What makes two pulls the same.
@@ -67,12 +73,23 @@ pub(crate) struct Refusal {
 
 impl ImageHandle {
     pub fn new(store: ImageStore, api: ApiHandle) -> Self {
-        Self { slot: Slot::new("images"), store, api }
+        Self {
+            slot: Slot::new("images"),
+            store,
+            api,
+        }
     }
 
     pub fn child(&self) -> ChildSpec {
         let store = self.store.clone();
-        ChildSpec::worker("images", &self.slot, move |_| (Images { store: store.clone() }, ()))
+        ChildSpec::worker("images", &self.slot, move |_| {
+            (
+                Images {
+                    store: store.clone(),
+                },
+                (),
+            )
+        })
     }
 
     /// The images themselves.
@@ -93,31 +110,49 @@ impl ImageHandle {
         match (present, policy) {
             (Some(present), PullPolicy::IfNotPresent | PullPolicy::Never) => {
                 self.store.touch(&present.id);
-                return Ok(Ensured { image_id: image_id(&present, &reference), pulled: None });
+                return Ok(Ensured {
+                    image_id: image_id(&present, &reference),
+                    pulled: None,
+                });
             }
             (None, PullPolicy::Never) => {
                 let message = format!("image {image:?} is not present");
-                return Err(Refusal { failure: ImageFailure::NeverPull, message });
+                return Err(Refusal {
+                    failure: ImageFailure::NeverPull,
+                    message,
+                });
             }
             _ => {}
         }
         started();
         let begun = Instant::now();
         let (keyring, secrets) = self.keyring(pod).await?;
-        let key = PullKey { reference: reference.to_string(), secrets };
-        let job = PullJob { key, reference: reference.clone(), keyring, progress: None };
+        let key = PullKey {
+            reference: reference.to_string(),
+            secrets,
+        };
+        let job = PullJob {
+            key,
+            reference: reference.clone(),
+            keyring,
+            progress: None,
+        };
         let (pulled, took) = self.pull_job(job).await.map_err(|error| match error {
             PullError::Image(error) => refusal(&error),
-            PullError::Call(error) => {
-                Refusal { failure: ImageFailure::Pull, message: error.to_string() }
-            }
+            PullError::Call(error) => Refusal {
+                failure: ImageFailure::Pull,
+                message: error.to_string(),
+            },
         })?;
         let report = PullReport {
             took_ms: millis(took),
             waited_ms: millis(begun.elapsed()),
             size_bytes: pulled.size_bytes,
         };
-        Ok(Ensured { image_id: image_id(&pulled, &reference), pulled: Some(report) })
+        Ok(Ensured {
+            image_id: image_id(&pulled, &reference),
+            pulled: Some(report),
+        })
     }
 
     /// Pulls because a person asked for it.
@@ -129,14 +164,25 @@ impl ImageHandle {
     ) -> Result<Arc<Image>, PullError> {
         // Its progress belongs to this caller alone, so it shares with nobody.
         let secrets = format!("by hand {:x}", rand::random::<u64>());
-        let key = PullKey { reference: reference.to_string(), secrets };
-        let job = PullJob { key, reference, keyring, progress: Some(progress) };
+        let key = PullKey {
+            reference: reference.to_string(),
+            secrets,
+        };
+        let job = PullJob {
+            key,
+            reference,
+            keyring,
+            progress: Some(progress),
+        };
         self.pull_job(job).await.map(|(image, _)| image)
     }
 
     async fn pull_job(&self, job: PullJob) -> Result<(Arc<Image>, Duration), PullError> {
         let job = Box::new(job);
-        let pulled = self.slot.call(|reply| ImageMessage::Pull { job, reply }, PULL_LIMIT).await;
+        let pulled = self
+            .slot
+            .call(|reply| ImageMessage::Pull { job, reply }, PULL_LIMIT)
+            .await;
         pulled.map_err(PullError::Call)?.map_err(PullError::Image)
     }
 
@@ -145,7 +191,9 @@ impl ImageHandle {
     async fn keyring(&self, pod: &Pod) -> Result<(Keyring, String), Refusal> {
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         let spec = pod.spec.as_ref();
-        let own = spec.iter().flat_map(|s| s.image_pull_secrets.iter().flatten());
+        let own = spec
+            .iter()
+            .flat_map(|s| s.image_pull_secrets.iter().flatten());
         let mut names: BTreeSet<String> = own.map(|s| s.name.clone()).collect();
         if names.is_empty()
             && let Some(account) = spec.and_then(|s| s.service_account_name.as_deref())
@@ -157,7 +205,12 @@ impl ImageHandle {
             )
             .await
         {
-            names.extend(held.image_pull_secrets.iter().flatten().map(|s| s.name.clone()));
+            names.extend(
+                held.image_pull_secrets
+                    .iter()
+                    .flatten()
+                    .map(|s| s.name.clone()),
+            );
         }
         let mut keyring = Keyring::default();
         for name in &names {
@@ -192,7 +245,13 @@ impl std::fmt::Display for PullError {
 }
 
 fn add(keyring: &mut Keyring, secret: &Secret) -> Result<(), ImageError> {
-    let data = |key: &str| secret.data.as_ref().and_then(|d| d.get(key)).map(|d| d.0.as_slice());
+    let data = |key: &str| {
+        secret
+            .data
+            .as_ref()
+            .and_then(|d| d.get(key))
+            .map(|d| d.0.as_slice())
+    };
     if let Some(json) = data(".dockerconfigjson") {
         keyring.add_docker_config_json(json)?;
     }
@@ -206,7 +265,10 @@ fn add(keyring: &mut Keyring, secret: &Secret) -> Result<(), ImageError> {
 fn image_id(image: &Image, reference: &Reference) -> String {
     let start = format!("{}@", reference.name());
     let digests = &image.repo_digests;
-    let own = digests.iter().find(|d| d.starts_with(&start)).or_else(|| digests.first());
+    let own = digests
+        .iter()
+        .find(|d| d.starts_with(&start))
+        .or_else(|| digests.first());
     own.cloned().unwrap_or_else(|| image.id.to_string())
 }
 
@@ -217,7 +279,10 @@ fn refusal(error: &ImageError) -> Refusal {
         "ImageInspectError" => ImageFailure::Inspect,
         _ => ImageFailure::Pull,
     };
-    Refusal { failure, message: error.to_string() }
+    Refusal {
+        failure,
+        message: error.to_string(),
+    }
 }
 
 fn millis(duration: Duration) -> i64 {
@@ -268,10 +333,16 @@ impl Actor for Images {
                 let store = self.store.clone();
                 tokio::spawn(async move {
                     let begun = Instant::now();
-                    let options = PullOptions { keyring: job.keyring, progress: job.progress };
+                    let options = PullOptions {
+                        keyring: job.keyring,
+                        progress: job.progress,
+                    };
                     let pulled = store.pull(&job.reference, options).await;
                     let outcome = pulled.map(|i| (i, begun.elapsed())).map_err(Arc::new);
-                    let _ = myself.cast(ImageMessage::Finished { key: job.key, outcome });
+                    let _ = myself.cast(ImageMessage::Finished {
+                        key: job.key,
+                        outcome,
+                    });
                 });
             }
             ImageMessage::Finished { key, outcome } => {

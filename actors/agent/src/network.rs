@@ -27,13 +27,18 @@ impl PodNetwork {
         net.ensure().await?;
         let pool = net.adopt_pool().await?;
         let attached = net.attached().await?;
-        let by_pod = attached.into_iter().filter_map(|a| Some((a.pod_uid?, a.address?))).collect();
+        let by_pod = attached
+            .into_iter()
+            .filter_map(|a| Some((a.pod_uid?, a.address?)))
+            .collect();
         let addresses = Arc::new(Mutex::new(Addresses { pool, by_pod }));
         Ok(Self { net, addresses })
     }
 
     fn addresses(&self) -> MutexGuard<'_, Addresses> {
-        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+        self.addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wires a pod whose network namespace is at `netns`, and tells its address.
@@ -50,7 +55,11 @@ impl PodNetwork {
                 }
             }
         };
-        let request = AttachRequest { pod_uid: uid.to_string(), netns, address };
+        let request = AttachRequest {
+            pod_uid: uid.to_string(),
+            netns,
+            address,
+        };
         match self.net.attach(request).await {
             Ok(attachment) => Ok(attachment.address),
             Err(error) => {

@@ -37,7 +37,13 @@ pub(crate) fn child(services: &Arc<Services>, machine: &Machine) -> ChildSpec {
     let (services, machine) = (services.clone(), machine.clone());
     // Nobody sends it anything: it looks by itself.
     ChildSpec::worker("node", &Slot::new("node"), move |_| {
-        (NodeKeeper { services: services.clone(), machine: machine.clone() }, ())
+        (
+            NodeKeeper {
+                services: services.clone(),
+                machine: machine.clone(),
+            },
+            (),
+        )
     })
 }
 
@@ -67,9 +73,7 @@ impl NodeKeeper {
         let (conditions, changed) = conditions::of(&facts, &mut state.conditions);
         let due = match &state.reported {
             None => true,
-            Some((reported, at)) => {
-                changed || *reported != seen || at.elapsed() >= REPORT_EVERY
-            }
+            Some((reported, at)) => changed || *reported != seen || at.elapsed() >= REPORT_EVERY,
         };
         if !due {
             return Ok(());
@@ -96,7 +100,8 @@ impl NodeKeeper {
         let wanted = object::node(&self.services);
         match held {
             Some(_) => {
-                let labels = serde_json::json!({"metadata": {"labels": wanted["metadata"]["labels"]}});
+                let labels =
+                    serde_json::json!({"metadata": {"labels": wanted["metadata"]["labels"]}});
                 api::patch(api, key.clone(), None, &labels).await
             }
             None => match api::create(api, Resource::NODES, "", &wanted).await {

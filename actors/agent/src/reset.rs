@@ -34,12 +34,20 @@ pub async fn reset(data_dir: &Path) -> Result<(), Vec<String>> {
             errors.push(format!("cannot remove {}: {error}", dir.display()));
         }
     }
-    if errors.is_empty() { Ok(()) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors)
+    }
 }
 
 async fn end_shims(layout: &Layout, errors: &mut Vec<String>) {
     let launcher = ShimLauncher::new(layout.shims());
-    for entry in std::fs::read_dir(layout.shims()).into_iter().flatten().flatten() {
+    for entry in std::fs::read_dir(layout.shims())
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         let id = entry.file_name().to_string_lossy().into_owned();
         if let Err(error) = launcher.clean(&id).await {
             errors.push(crate::pod::chain(&error));
@@ -63,13 +71,21 @@ async fn remove_network(layout: &Layout) -> Result<(), String> {
 
 fn remove_cgroups(layout: &Layout) -> Result<(), String> {
     let cgroups = Cgroups::detect().map_err(|error| error.to_string())?;
-    cgroups.kill(&layout.cgroup, KILL_LIMIT).map_err(|error| crate::pod::chain(&error))?;
-    cgroups.remove(&layout.cgroup).map_err(|error| crate::pod::chain(&error))
+    cgroups
+        .kill(&layout.cgroup, KILL_LIMIT)
+        .map_err(|error| crate::pod::chain(&error))?;
+    cgroups
+        .remove(&layout.cgroup)
+        .map_err(|error| crate::pod::chain(&error))
 }
 
 /// The log directories may be the machine's own: only what pods of this node left is removed.
 fn remove_logs(layout: &Layout, errors: &mut Vec<String>) {
-    for entry in std::fs::read_dir(layout.pods()).into_iter().flatten().flatten() {
+    for entry in std::fs::read_dir(layout.pods())
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         let uid = entry.file_name().to_string_lossy().into_owned();
         let logs = std::fs::read_dir(layout.pod_logs());
         for log in logs.into_iter().flatten().flatten() {

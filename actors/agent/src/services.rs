@@ -76,8 +76,10 @@ impl Registry {
     /// The pod of that name; of two, the one that is not being deleted.
     pub fn named(&self, namespace: &str, name: &str) -> Option<Arc<PodEntry>> {
         let held = self.held();
-        let mut found: Vec<_> =
-            held.values().filter(|e| e.namespace == namespace && e.name == name).collect();
+        let mut found: Vec<_> = held
+            .values()
+            .filter(|e| e.namespace == namespace && e.name == name)
+            .collect();
         found.sort_by_key(|e| e.pod().metadata.deletion_timestamp.is_some());
         found.first().map(|e| Arc::clone(e))
     }
@@ -102,7 +104,13 @@ impl PodEntry {
             namespace,
             name,
             changes: watch::channel(0).0,
-            now: Mutex::new(PodNow { pod, vanished: false, shim_id, shim: None, state: None }),
+            now: Mutex::new(PodNow {
+                pod,
+                vanished: false,
+                shim_id,
+                shim: None,
+                state: None,
+            }),
         }
     }
 

@@ -42,12 +42,21 @@ pub(crate) struct SpareHandle {
 
 impl SpareHandle {
     pub fn new(launcher: ShimLauncher, wanted: usize) -> Self {
-        Self { slot: Slot::new("spares"), launcher, pool: Arc::default(), starting: Arc::default(), opened: Arc::default(), wanted }
+        Self {
+            slot: Slot::new("spares"),
+            launcher,
+            pool: Arc::default(),
+            starting: Arc::default(),
+            opened: Arc::default(),
+            wanted,
+        }
     }
 
     pub fn child(&self) -> ChildSpec {
         let own = self.clone();
-        ChildSpec::worker("spares", &self.slot, move |_| (Spares { own: own.clone() }, ()))
+        ChildSpec::worker("spares", &self.slot, move |_| {
+            (Spares { own: own.clone() }, ())
+        })
     }
 
     fn pool(&self) -> MutexGuard<'_, Vec<Shim>> {
@@ -154,7 +163,9 @@ impl Actor for Spares {
         match message {
             SpareMessage::Fill => {
                 // A spare that has died is not one.
-                self.own.pool().retain(|(client, _)| client_lives(client.pid()));
+                self.own
+                    .pool()
+                    .retain(|(client, _)| client_lives(client.pid()));
             }
             SpareMessage::Started(Ok(shim)) => {
                 state.starting = state.starting.saturating_sub(1);

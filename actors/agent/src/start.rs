@@ -90,7 +90,11 @@ impl NodeAgent {
         let (store, network) = tokio::join!(opened, network);
         let store = store.map_err(|error| OpenError::CutShort(error.to_string()))??;
         let cgroups = Cgroups::detect()?;
-        for class in [QosClass::Guaranteed, QosClass::Burstable, QosClass::BestEffort] {
+        for class in [
+            QosClass::Guaranteed,
+            QosClass::Burstable,
+            QosClass::BestEffort,
+        ] {
             cgroups.create(&cgroup_parent(&layout.cgroup, class))?;
         }
         cgroups.create(&layout.shim_cgroup())?;
@@ -101,7 +105,9 @@ impl NodeAgent {
         let machine = Machine::read(&layout.data);
         let (api, traces) = (config.api.clone(), Traces::default());
         let services = Services {
-            host: Host { ips: vec![config.node_ip.to_string()] },
+            host: Host {
+                ips: vec![config.node_ip.to_string()],
+            },
             capacity: machine.resources.clone(),
             network: network?,
             images: ImageHandle::new(store, api.clone()),
@@ -190,6 +196,12 @@ fn directories(layout: &Layout) -> Vec<(PathBuf, u32)> {
 }
 
 fn make_dir(path: &Path, mode: u32) -> Result<(), OpenError> {
-    let made = std::fs::DirBuilder::new().recursive(true).mode(mode).create(path);
-    made.map_err(|source| OpenError::Directory { path: path.to_path_buf(), source })
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path);
+    made.map_err(|source| OpenError::Directory {
+        path: path.to_path_buf(),
+        source,
+    })
 }

@@ -5,12 +5,12 @@
 
 use crate::api;
 use crate::trace::{Stage, Traces};
+use k8s_openapi::api::core::v1::PodStatus;
 use kabuki_kit::{ChildSpec, Slot};
 use kabuki_model::request::Subresource;
 use kabuki_model::status::Reason;
 use kabuki_model::{ObjectKey, Resource, StatusError};
 use kabuki_protocol::ApiHandle;
-use k8s_openapi::api::core::v1::PodStatus;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
 use serde_json::{Value, json};
@@ -31,7 +31,11 @@ const OWNED: &[&str] = &["hostIP", "hostIPs", "podIP", "podIPs", "reason", "mess
 #[derive(RactorMessage)]
 pub(crate) enum StatusMessage {
     Look,
-    Written { uid: String, version: u64, outcome: Outcome },
+    Written {
+        uid: String,
+        version: u64,
+        outcome: Outcome,
+    },
     Retry(String),
 }
 
@@ -65,13 +69,22 @@ struct Letter {
 
 impl StatusHandle {
     pub fn new(api: ApiHandle, traces: Traces) -> Self {
-        let desk = Desk { api, traces, letters: Mutex::default() };
-        Self { slot: Slot::new("statuses"), desk: Arc::new(desk) }
+        let desk = Desk {
+            api,
+            traces,
+            letters: Mutex::default(),
+        };
+        Self {
+            slot: Slot::new("statuses"),
+            desk: Arc::new(desk),
+        }
     }
 
     pub fn child(&self) -> ChildSpec {
         let desk = self.desk.clone();
-        ChildSpec::worker("statuses", &self.slot, move |_| (Statuses { desk: desk.clone() }, ()))
+        ChildSpec::worker("statuses", &self.slot, move |_| {
+            (Statuses { desk: desk.clone() }, ())
+        })
     }
 
     /// Has a status written, in place of one that still waits.
@@ -162,7 +175,11 @@ impl Statuses {
                     desk.traces.reach(&uid, Stage::Report);
                 }
                 let outcome = outcome(&key, written);
-                let _ = myself.cast(StatusMessage::Written { uid, version, outcome });
+                let _ = myself.cast(StatusMessage::Written {
+                    uid,
+                    version,
+                    outcome,
+                });
             });
         }
     }
@@ -221,14 +238,24 @@ impl Actor for Statuses {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             StatusMessage::Look => {}
-            StatusMessage::Written { uid, version, outcome: Outcome::Done } => {
+            StatusMessage::Written {
+                uid,
+                version,
+                outcome: Outcome::Done,
+            } => {
                 state.busy.remove(&uid);
                 state.failures.remove(&uid);
                 self.written(&uid, version);
             }
-            StatusMessage::Written { uid, outcome: Outcome::Again, .. } => {
+            StatusMessage::Written {
+                uid,
+                outcome: Outcome::Again,
+                ..
+            } => {
                 let failures = state.failures.entry(uid.clone()).or_default();
-                let delay = RETRY_FIRST.saturating_mul(1 << (*failures).min(10)).min(RETRY_MAX);
+                let delay = RETRY_FIRST
+                    .saturating_mul(1 << (*failures).min(10))
+                    .min(RETRY_MAX);
                 *failures += 1;
                 myself.send_after(delay, move || StatusMessage::Retry(uid));
             }

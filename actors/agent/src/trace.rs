@@ -97,6 +97,11 @@ impl Traces {
     }
 
     pub fn all(&self) -> Vec<PodTrace> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .cloned()
+            .collect()
     }
 }

@@ -53,11 +53,7 @@ const SET_GROUP: u32 = 0o2000;
 ///
 /// # Errors
 /// When this version does not know the kind of volume.
-pub(crate) fn place(
-    services: &Services,
-    uid: &str,
-    volume: &Volume,
-) -> Result<Place, VolumeError> {
+pub(crate) fn place(services: &Services, uid: &str, volume: &Volume) -> Result<Place, VolumeError> {
     let name = &volume.name;
     let on_disk = services.layout.pod(uid).join("volumes").join(name);
     let in_memory = services.layout.memory_volumes().join(uid).join(name);
@@ -66,34 +62,61 @@ pub(crate) fn place(
             None | Some("") => on_disk,
             Some("Memory") => in_memory,
             Some(other) => {
-                return Err(VolumeError::Refused(format!("emptyDir medium {other} is not supported")));
+                return Err(VolumeError::Refused(format!(
+                    "emptyDir medium {other} is not supported"
+                )));
             }
         };
-        return Ok(Place { path, readonly: false });
+        return Ok(Place {
+            path,
+            readonly: false,
+        });
     }
     if volume.config_map.is_some() {
-        return Ok(Place { path: on_disk, readonly: true });
+        return Ok(Place {
+            path: on_disk,
+            readonly: true,
+        });
     }
     if volume.secret.is_some() {
-        return Ok(Place { path: in_memory, readonly: true });
+        return Ok(Place {
+            path: in_memory,
+            readonly: true,
+        });
     }
     if let Some(host) = &volume.host_path {
-        return Ok(Place { path: PathBuf::from(&host.path), readonly: false });
+        return Ok(Place {
+            path: PathBuf::from(&host.path),
+            readonly: false,
+        });
     }
-    Err(VolumeError::Refused(format!("the kind of volume {name:?} is not supported")))
+    Err(VolumeError::Refused(format!(
+        "the kind of volume {name:?} is not supported"
+    )))
 }
 
 /// The volumes that are file systems in memory: the pod's shim mounts them.
-pub(crate) fn memory_mounts(services: &Services, entry: &PodEntry, spec: &PodSpec) -> Vec<PodMount> {
+pub(crate) fn memory_mounts(
+    services: &Services,
+    entry: &PodEntry,
+    spec: &PodSpec,
+) -> Vec<PodMount> {
     let group = fs_group(spec);
     let mut mounts = Vec::new();
     for volume in spec.volumes.iter().flatten() {
-        let Some(empty) = volume.empty_dir.as_ref() else { continue };
+        let Some(empty) = volume.empty_dir.as_ref() else {
+            continue;
+        };
         if empty.medium.as_deref() != Some("Memory") {
             continue;
         }
-        let Ok(place) = place(services, &entry.uid, volume) else { continue };
-        let limit = empty.size_limit.as_ref().and_then(|q| Quantity::try_from(q).ok());
+        let Ok(place) = place(services, &entry.uid, volume) else {
+            continue;
+        };
+        let limit = empty
+            .size_limit
+            .as_ref()
+            .and_then(|q| Quantity::try_from(q).ok());
         mounts.push(PodMount {
             path: place.path.to_string_lossy().into_owned(),
             size: limit.map_or(0, |q| u64::try_from(q.value_ceil()).unwrap_or(0)),
@@ -138,7 +161,10 @@ async fn prepare_one(
     if let Some(host) = volume.host_path.clone() {
         return blocking(move || host_path::check(&host)).await;
     }
-    let in_memory = volume.empty_dir.as_ref().is_some_and(|e| e.medium.as_deref() == Some("Memory"));
+    let in_memory = volume
+        .empty_dir
+        .as_ref()
+        .is_some_and(|e| e.medium.as_deref() == Some("Memory"));
     if in_memory {
         return Ok(());
     }
@@ -155,10 +181,18 @@ async fn blocking(
 fn empty_dir(path: &Path, group: Option<u32>) -> Result<(), VolumeError> {
     let failed = |action| {
         let path = path.to_path_buf();
-        move |source| VolumeError::Io { action, path, source }
+        move |source| VolumeError::Io {
+            action,
+            path,
+            source,
+        }
     };
     let mode = EMPTY_DIR_MODE | if group.is_some() { SET_GROUP } else { 0 };
-    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(failed("make"))?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(path)
+        .map_err(failed("make"))?;
     // Not by the mode at creation, which the process' own mask would cut.
     if let Some(group) = group {
         chown(path, None, Some(group)).map_err(failed("set the group of"))?;

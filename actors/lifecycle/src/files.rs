@@ -7,20 +7,33 @@ const HOSTNAME_MAX: usize = 63;
 
 /// The pod's host name: its own, or its name as far as it fits.
 pub fn hostname(pod_name: &str, spec: &PodSpec) -> String {
-    let own = spec.hostname_override.as_deref().or(spec.hostname.as_deref());
+    let own = spec
+        .hostname_override
+        .as_deref()
+        .or(spec.hostname.as_deref());
     let name = own.filter(|name| !name.is_empty()).unwrap_or(pod_name);
     let cut = name.get(..HOSTNAME_MAX).unwrap_or(name);
     cut.trim_end_matches(['-', '.']).to_string()
 }
 
 /// The pod's name in DNS, when it has a subdomain.
-pub fn fully_qualified(hostname: &str, namespace: &str, spec: &PodSpec, domain: &str) -> Option<String> {
+pub fn fully_qualified(
+    hostname: &str,
+    namespace: &str,
+    spec: &PodSpec,
+    domain: &str,
+) -> Option<String> {
     let subdomain = spec.subdomain.as_deref().filter(|s| !s.is_empty())?;
     Some(format!("{hostname}.{subdomain}.{namespace}.svc.{domain}"))
 }
 
 /// `/etc/hosts` of a pod with its own network.
-pub fn hosts(ips: &[String], hostname: &str, qualified: Option<&str>, aliases: &[HostAlias]) -> String {
+pub fn hosts(
+    ips: &[String],
+    hostname: &str,
+    qualified: Option<&str>,
+    aliases: &[HostAlias],
+) -> String {
     let mut text = String::from(
         "# Kubernetes-managed hosts file.\n\
          127.0.0.1\tlocalhost\n\
@@ -42,7 +55,10 @@ pub fn hosts(ips: &[String], hostname: &str, qualified: Option<&str>, aliases: &
 
 /// `/etc/hosts` of a pod with the node's network: the node's own, and the aliases.
 pub fn hosts_of_node(node: &str, aliases: &[HostAlias]) -> String {
-    format!("# Kubernetes-managed hosts file (host network).\n{node}{}", aliases_text(aliases))
+    format!(
+        "# Kubernetes-managed hosts file (host network).\n{node}{}",
+        aliases_text(aliases)
+    )
 }
 
 fn aliases_text(aliases: &[HostAlias]) -> String {
@@ -76,7 +92,10 @@ mod tests {
     fn a_long_name_is_cut_where_linux_needs_it() {
         let name = format!("{}-{}", "a".repeat(62), "b".repeat(20));
         assert_eq!(hostname(&name, &PodSpec::default()), "a".repeat(62));
-        let spec = PodSpec { hostname: Some("own".to_string()), ..PodSpec::default() };
+        let spec = PodSpec {
+            hostname: Some("own".to_string()),
+            ..PodSpec::default()
+        };
         assert_eq!(hostname(&name, &spec), "own");
     }
 }

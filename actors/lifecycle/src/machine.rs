@@ -145,10 +145,18 @@ impl PodMachine {
             Fact::SandboxLost => self.sandbox_lost(now),
             Fact::SandboxGone => self.sandbox_gone(),
             Fact::PullStarted { container } => self.pull_started(&container),
-            Fact::ImageReady { container, image_id, pulled } => {
+            Fact::ImageReady {
+                container,
+                image_id,
+                pulled,
+            } => {
                 self.image_ready(&container, image_id, pulled);
             }
-            Fact::ImageFailed { container, failure, message } => {
+            Fact::ImageFailed {
+                container,
+                failure,
+                message,
+            } => {
                 self.image_failed(&container, failure, message, now);
             }
             Fact::ContainerCreated(instance) => self.container_created(&instance),
@@ -198,7 +206,9 @@ impl PodMachine {
         if self.state.sandbox == Sandbox::Gone && self.state.deletion.is_some() {
             self.state.finished = true;
             let vanished = self.state.vanished;
-            self.effects.push(Effect::Finished { delete_from_api: !vanished });
+            self.effects.push(Effect::Finished {
+                delete_from_api: !vanished,
+            });
         }
     }
 
@@ -219,7 +229,13 @@ impl PodMachine {
         let state = &self.state;
         let mut due: Vec<Timestamp> = Vec::new();
         for container in &state.containers {
-            due.extend(container.stop.as_ref().filter(|s| !s.killed).map(|s| s.deadline));
+            due.extend(
+                container
+                    .stop
+                    .as_ref()
+                    .filter(|s| !s.killed)
+                    .map(|s| s.deadline),
+            );
             if !self.is_ending() {
                 due.extend(container.due());
             }
@@ -278,5 +294,6 @@ impl PodMachine {
 
 /// `at` and so many milliseconds, at most the end of time.
 pub(crate) fn after_ms(at: Timestamp, ms: i64) -> Timestamp {
-    at.checked_add(SignedDuration::from_millis(ms)).unwrap_or(Timestamp::MAX)
+    at.checked_add(SignedDuration::from_millis(ms))
+        .unwrap_or(Timestamp::MAX)
 }

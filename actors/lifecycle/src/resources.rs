@@ -59,7 +59,11 @@ impl QosClass {
 
 fn amount(container: &Container, limits: bool, name: &str) -> Option<Quantity> {
     let resources = container.resources.as_ref()?;
-    let list = if limits { &resources.limits } else { &resources.requests };
+    let list = if limits {
+        &resources.limits
+    } else {
+        &resources.requests
+    };
     let quantity: Quantity = list.as_ref()?.get(name)?.0.parse().ok()?;
     Some(quantity).filter(|q| !q.is_zero())
 }
@@ -107,7 +111,10 @@ pub fn pod_limits(pod: &Pod) -> Limits {
     let containers = pod.spec.as_ref().map_or(&[][..], |s| &s.containers);
     let cpu: Quantity = containers.iter().filter_map(|c| request(c, "cpu")).sum();
     let sum = |name: &str| -> Option<Quantity> {
-        containers.iter().map(|c| amount(c, true, name)).sum::<Option<Quantity>>()
+        containers
+            .iter()
+            .map(|c| amount(c, true, name))
+            .sum::<Option<Quantity>>()
     };
     Limits {
         cpu_shares: shares(cpu.milli_ceil()),
@@ -153,10 +160,16 @@ mod tests {
             "requests": {"cpu": "1000m", "memory": "1024Mi"}});
         let half = json!({"requests": {"cpu": "100m"}});
         assert_eq!(qos_class(&pod(&[json!({})])), QosClass::BestEffort);
-        assert_eq!(qos_class(&pod(&[full.clone(), equal.clone()])), QosClass::Guaranteed);
+        assert_eq!(
+            qos_class(&pod(&[full.clone(), equal.clone()])),
+            QosClass::Guaranteed
+        );
         assert_eq!(qos_class(&pod(&[full, json!({})])), QosClass::Burstable);
         assert_eq!(qos_class(&pod(&[half])), QosClass::Burstable);
-        assert_eq!(qos_class(&pod(&[json!({"requests": {"cpu": "0"}})])), QosClass::BestEffort);
+        assert_eq!(
+            qos_class(&pod(&[json!({"requests": {"cpu": "0"}})])),
+            QosClass::BestEffort
+        );
     }
 
     #[test]
@@ -173,7 +186,10 @@ mod tests {
         let second = container_limits(&spec.containers[1]);
         assert_eq!((second.cpu_shares, second.cpu_quota_us), (5, Some(1_000)));
         let all = pod_limits(&pod);
-        assert_eq!((all.cpu_shares, all.cpu_quota_us, all.memory), (517, Some(150_500), None));
+        assert_eq!(
+            (all.cpu_shares, all.cpu_quota_us, all.memory),
+            (517, Some(150_500), None)
+        );
         assert_eq!(oom_score_adj(&pod, &spec.containers[0], 1 << 30), 750);
         assert_eq!(oom_score_adj(&pod, &spec.containers[1], 1), 3);
     }

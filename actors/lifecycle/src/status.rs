@@ -16,7 +16,11 @@ pub(crate) fn of(pod: &Pod, host: &Host, state: &mut PodState, now: Timestamp) -
     let phase = phase(pod, state);
     let containers = containers::of(pod, state);
     let conditions = conditions::of(pod, state, &phase, &containers, now);
-    let host_network = pod.spec.as_ref().and_then(|s| s.host_network).unwrap_or(false);
+    let host_network = pod
+        .spec
+        .as_ref()
+        .and_then(|s| s.host_network)
+        .unwrap_or(false);
     let ips = match host_network && state.ips.is_empty() {
         true => host.ips.clone(),
         false => state.ips.clone(),

@@ -167,10 +167,11 @@ fn distrusted(address: &str, error: &io::Error) -> Failure {
         Some(TlsError::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
             format!("the server {address} is no kabuki node: it does not offer kabuki's protocol")
         }
-        Some(TlsError::AlertReceived(AlertDescription::CertificateExpired)) => format!(
+        Some(TlsError::AlertReceived(AlertDescription::CertificateExpired)) => {
             "the kubeconfig's client certificate has expired: take a new one from the node's data \
              directory"
-        ),
+                .to_string()
+        }
         Some(TlsError::AlertReceived(_)) => format!(
             "the server {address} does not accept the kubeconfig's client certificate ({error}): \
              {anew}"

@@ -223,6 +223,9 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.kill();
+        if !self.data.path().exists() {
+            return;
+        }
         let reset = self.command(&["reset", "--yes"]).output();
         if let Ok(output) = reset
             && !output.status.success()

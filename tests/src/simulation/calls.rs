@@ -58,6 +58,7 @@ impl World {
         self.after(PATIENCE, Happening::GiveUp { call: id });
         if self.faults.active && self.random.chance(self.faults.repeat_message) {
             let again = self.note_call(Caller::Nobody, who, request, true);
+            self.after(PATIENCE, Happening::GiveUp { call: again });
             let delay = self.message_delay();
             self.after(delay, Happening::Arrive { call: again });
         }

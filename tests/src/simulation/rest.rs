@@ -117,16 +117,6 @@ impl World {
     fn check_sets(&self) -> Finding {
         for stored in self.audit.of(&Resource::REPLICA_SETS) {
             let Ok(set) = stored.typed::<ReplicaSet>() else { continue };
-            let (wanted, active) = (set.spec.replicas.unwrap_or(1), self.audit.active_of(&stored.uid));
-            let status = set.status.clone().unwrap_or_default();
-            let ready = status.ready_replicas.unwrap_or(0);
-            if active != wanted || status.replicas != wanted || ready != wanted {
-                let detail = format!(
-                    "{} wants {wanted}, has {active}, says {} and {ready} ready",
-                    stored.key, status.replicas
-                );
-                return Err((Invariant::ActualEqualsDesired, detail));
-            }
             let Ok(selector) = LabelSelector::try_from(&set.spec.selector) else { continue };
             let orphan = self.audit.of(&Resource::PODS).find(|p| {
                 p.key.namespace == stored.key.namespace
@@ -137,6 +127,16 @@ impl World {
             if let Some(orphan) = orphan {
                 let detail = format!("{} does not belong to {}", orphan.key, stored.key);
                 return Err((Invariant::OrphansAreAdopted, detail));
+            }
+            let (wanted, active) = (set.spec.replicas.unwrap_or(1), self.audit.active_of(&stored.uid));
+            let status = set.status.clone().unwrap_or_default();
+            let ready = status.ready_replicas.unwrap_or(0);
+            if active != wanted || status.replicas != wanted || ready != wanted {
+                let detail = format!(
+                    "{} wants {wanted}, has {active}, says {} and {ready} ready",
+                    stored.key, status.replicas
+                );
+                return Err((Invariant::ActualEqualsDesired, detail));
             }
         }
         Ok(())

@@ -19,9 +19,14 @@ pub(super) async fn open(
     let name = container::named(&entry, &request.container)?;
     let instance = container::running(&entry, &name)?;
     let pod = entry.pod();
-    let spec = pod.spec.iter().flat_map(|s| &s.containers).find(|c| c.name == name);
-    let (has_stdin, has_tty) =
-        spec.map_or((false, false), |c| (c.stdin == Some(true), c.tty == Some(true)));
+    let spec = pod
+        .spec
+        .iter()
+        .flat_map(|s| &s.containers)
+        .find(|c| c.name == name);
+    let (has_stdin, has_tty) = spec.map_or((false, false), |c| {
+        (c.stdin == Some(true), c.tty == Some(true))
+    });
     if request.tty && !has_tty {
         let text = format!("Unable to use a TTY - container {name} did not allocate one");
         return Err(StatusError::bad_request(text));

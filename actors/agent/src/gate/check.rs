@@ -43,30 +43,53 @@ pub async fn host_checks(data_dir: &Path) -> Vec<HostCheck> {
     let local = tokio::task::spawn_blocking(move || {
         let mut checks = vec![kernel(), cgroups()];
         checks.extend(controllers());
-        checks.extend([seccomp(), overlay(&dir), capabilities(), resource_capability(), files()]);
+        checks.extend([
+            seccomp(),
+            overlay(&dir),
+            capabilities(),
+            resource_capability(),
+            files(),
+        ]);
         checks.push(user_namespaces());
         checks
     });
     let mut checks = local.await.unwrap_or_default();
     for probe in kabuki_net::check().await {
         let required = !matches!(probe.name, "vxlan" | "ipv6");
-        checks.push(check(probe.name, probe.ok, required, probe.detail, probe.cost));
+        checks.push(check(
+            probe.name,
+            probe.ok,
+            required,
+            probe.detail,
+            probe.cost,
+        ));
     }
     checks
 }
 
 fn check(name: &str, ok: bool, required: bool, found: String, cost: &str) -> HostCheck {
     let cost = if ok { String::new() } else { cost.to_string() };
-    HostCheck { name: name.to_string(), ok, required, found, cost }
+    HostCheck {
+        name: name.to_string(),
+        ok,
+        required,
+        found,
+        cost,
+    }
 }
 
 fn read(path: &str) -> String {
-    std::fs::read_to_string(path).unwrap_or_default().trim().to_string()
+    std::fs::read_to_string(path)
+        .unwrap_or_default()
+        .trim()
+        .to_string()
 }
 
 fn kernel() -> HostCheck {
     let release = read("/proc/sys/kernel/osrelease");
-    let mut numbers = release.split(['.', '-']).filter_map(|n| n.parse::<u32>().ok());
+    let mut numbers = release
+        .split(['.', '-'])
+        .filter_map(|n| n.parse::<u32>().ok());
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let cost = "5.10 is the oldest kernel that is known to work";
     check("kernel", version >= (5, 10), true, release, cost)
@@ -76,7 +99,13 @@ fn cgroups() -> HostCheck {
     let cost = "nothing can be limited, and nothing that a pod leaves can be found";
     match Cgroups::detect() {
         Ok(found) if found.is_v2() => check("cgroup", true, true, "version 2".to_string(), cost),
-        Ok(_) => check("cgroup", true, true, "version 1 or hybrid".to_string(), cost),
+        Ok(_) => check(
+            "cgroup",
+            true,
+            true,
+            "version 1 or hybrid".to_string(),
+            cost,
+        ),
         Err(error) => check("cgroup", false, true, error.to_string(), cost),
     }
 }
@@ -88,7 +117,10 @@ fn controllers() -> Vec<HostCheck> {
     let unified = read("/sys/fs/cgroup/cgroup.controllers");
     [
         ("cpu", "requests and limits of CPU have no effect"),
-        ("memory", "limits of memory have no effect; one pod can take it all"),
+        (
+            "memory",
+            "limits of memory have no effect; one pod can take it all",
+        ),
         ("pids", "a pod can use up all process numbers"),
         ("cpuset", "pods cannot be bound to processors"),
     ]
@@ -99,7 +131,13 @@ fn controllers() -> Vec<HostCheck> {
             false => found.dir(name, "/").is_some_and(|dir| dir.exists()),
         };
         let text = if there { "mounted" } else { "missing" };
-        check(&format!("cgroup {name}"), there, false, text.to_string(), cost)
+        check(
+            &format!("cgroup {name}"),
+            there,
+            false,
+            text.to_string(),
+            cost,
+        )
     })
     .collect()
 }
@@ -115,11 +153,16 @@ fn seccomp() -> HostCheck {
 
 fn overlay(data_dir: &Path) -> HostCheck {
     let cost = "images cannot be stacked: no container can start";
-    let known = read("/proc/filesystems").lines().any(|l| l.trim_start_matches("nodev").trim() == "overlay");
+    let known = read("/proc/filesystems")
+        .lines()
+        .any(|l| l.trim_start_matches("nodev").trim() == "overlay");
     let mut place: PathBuf = data_dir.to_path_buf();
     while !place.exists() && place.pop() {}
     let on = filesystem_of(&place);
-    let found = format!("kernel {}, data on {on}", if known { "has it" } else { "lacks it" });
+    let found = format!(
+        "kernel {}, data on {on}",
+        if known { "has it" } else { "lacks it" }
+    );
     // An overlay cannot be the upper layer of another one.
     check("overlayfs", known && on != "overlay", true, found, cost)
 }
@@ -132,19 +175,25 @@ fn filesystem_of(path: &Path) -> String {
         let (at, kind) = (words.nth(1)?, words.next()?);
         path.starts_with(at).then(|| (at.len(), kind.to_string()))
     });
-    found.max_by_key(|(length, _)| *length).map_or_else(String::new, |(_, kind)| kind)
+    found
+        .max_by_key(|(length, _)| *length)
+        .map_or_else(String::new, |(_, kind)| kind)
 }
 
 fn effective() -> u64 {
     let status = read("/proc/self/status");
     let line = status.lines().find_map(|l| l.strip_prefix("CapEff:"));
-    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
+    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .unwrap_or(0)
 }
 
 fn capabilities() -> HostCheck {
     let held = effective();
-    let missing: Vec<&str> =
-        NEEDED.iter().filter(|(_, bit)| held & (1 << bit) == 0).map(|(name, _)| *name).collect();
+    let missing: Vec<&str> = NEEDED
+        .iter()
+        .filter(|(_, bit)| held & (1 << bit) == 0)
+        .map(|(name, _)| *name)
+        .collect();
     let found = match missing.is_empty() {
         true => "all that are needed".to_string(),
         false => format!("missing: {}", missing.join(" ")),
@@ -162,14 +211,32 @@ fn resource_capability() -> HostCheck {
 
 fn files() -> HostCheck {
     let limits = read("/proc/self/limits");
-    let line = limits.lines().find_map(|l| l.strip_prefix("Max open files"));
-    let hard = line.and_then(|l| l.split_whitespace().nth(1)?.parse::<u64>().ok()).unwrap_or(0);
+    let line = limits
+        .lines()
+        .find_map(|l| l.strip_prefix("Max open files"));
+    let hard = line
+        .and_then(|l| l.split_whitespace().nth(1)?.parse::<u64>().ok())
+        .unwrap_or(0);
     let cost = "a node with hundreds of pods runs out of file descriptors";
-    check("open files", hard >= FILES_WANTED, false, format!("at most {hard}"), cost)
+    check(
+        "open files",
+        hard >= FILES_WANTED,
+        false,
+        format!("at most {hard}"),
+        cost,
+    )
 }
 
 fn user_namespaces() -> HostCheck {
-    let max = read("/proc/sys/user/max_user_namespaces").parse::<u64>().unwrap_or(0);
+    let max = read("/proc/sys/user/max_user_namespaces")
+        .parse::<u64>()
+        .unwrap_or(0);
     let cost = "hostUsers: false is not possible";
-    check("user namespaces", max > 0, false, format!("at most {max}"), cost)
+    check(
+        "user namespaces",
+        max > 0,
+        false,
+        format!("at most {max}"),
+        cost,
+    )
 }

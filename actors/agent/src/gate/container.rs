@@ -22,16 +22,27 @@ pub(super) fn pod(services: &Services, wanted: &PodRef) -> Result<Arc<PodEntry>,
 }
 
 fn names(pod: &Pod) -> Vec<&str> {
-    pod.spec.iter().flat_map(|s| &s.containers).map(|c| c.name.as_str()).collect()
+    pod.spec
+        .iter()
+        .flat_map(|s| &s.containers)
+        .map(|c| c.name.as_str())
+        .collect()
 }
 
 /// The container of that name; without one, the default or first.
 pub(super) fn named(entry: &PodEntry, name: &str) -> Result<String, StatusError> {
     let pod = entry.pod();
     let names = names(&pod);
-    let annotated = pod.metadata.annotations.as_ref().and_then(|a| a.get(DEFAULT_CONTAINER));
+    let annotated = pod
+        .metadata
+        .annotations
+        .as_ref()
+        .and_then(|a| a.get(DEFAULT_CONTAINER));
     let wanted = match name {
-        "" => annotated.map(String::as_str).or(names.first().copied()).unwrap_or_default(),
+        "" => annotated
+            .map(String::as_str)
+            .or(names.first().copied())
+            .unwrap_or_default(),
         name => name,
     };
     match names.contains(&wanted) {
@@ -60,12 +71,18 @@ pub(super) fn only(entry: &PodEntry, name: &str) -> Result<String, StatusError> 
 /// The instance of a container that runs now.
 pub(super) fn running(entry: &PodEntry, name: &str) -> Result<Instance, StatusError> {
     let state = entry.state();
-    let held = state.iter().flat_map(|s| &s.containers).find(|c| c.name == name);
+    let held = state
+        .iter()
+        .flat_map(|s| &s.containers)
+        .find(|c| c.name == name);
     match held {
-        Some(c) if matches!(c.life, Life::Running { .. }) => {
-            Ok(Instance { container: name.to_string(), attempt: c.attempt.unwrap_or(0) })
-        }
-        _ => Err(StatusError::bad_request(format!("container not found (\"{name}\")"))),
+        Some(c) if matches!(c.life, Life::Running { .. }) => Ok(Instance {
+            container: name.to_string(),
+            attempt: c.attempt.unwrap_or(0),
+        }),
+        _ => Err(StatusError::bad_request(format!(
+            "container not found (\"{name}\")"
+        ))),
     }
 }
 
@@ -74,6 +91,12 @@ pub(super) async fn connect(
     services: &Services,
     entry: &PodEntry,
 ) -> Result<(ShimClient, ShimEvents), StatusError> {
-    let id = entry.shim_id().ok_or_else(|| StatusError::bad_request("the pod does not run"))?;
-    services.launcher.connect(&id).await.map_err(|error| StatusError::internal(error.to_string()))
+    let id = entry
+        .shim_id()
+        .ok_or_else(|| StatusError::bad_request("the pod does not run"))?;
+    services
+        .launcher
+        .connect(&id)
+        .await
+        .map_err(|error| StatusError::internal(error.to_string()))
 }

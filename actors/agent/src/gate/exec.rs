@@ -21,7 +21,9 @@ pub(super) async fn open(
     request: ExecRequest,
 ) -> Result<NodeStream, StatusError> {
     if request.command.is_empty() {
-        return Err(StatusError::bad_request("you must specify at least 1 command for the container"));
+        return Err(StatusError::bad_request(
+            "you must specify at least 1 command for the container",
+        ));
     }
     let entry = container::pod(services, &request.pod)?;
     let name = container::named(&entry, &request.container)?;
@@ -35,7 +37,11 @@ pub(super) async fn open(
         stdout: true,
         stderr: !request.tty,
         size: request.size.map(|s| (s.rows, s.columns)),
-        env: if request.tty { vec!["TERM=xterm".to_string()] } else { Vec::new() },
+        env: if request.tty {
+            vec!["TERM=xterm".to_string()]
+        } else {
+            Vec::new()
+        },
         ..ExecSpec::default()
     };
     let handle = client.exec(spec).await.map_err(|error| {

@@ -22,7 +22,9 @@ pub(super) async fn open(
     port: u16,
 ) -> Result<NodeStream, StatusError> {
     let entry = container::pod(services, pod)?;
-    let shim = entry.shim().ok_or_else(|| StatusError::bad_request("the pod does not run"))?;
+    let shim = entry
+        .shim()
+        .ok_or_else(|| StatusError::bad_request("the pod does not run"))?;
     let host_network = entry.pod().spec.as_ref().and_then(|s| s.host_network) == Some(true);
     let netns = match host_network {
         true => Netns::current(),

@@ -19,16 +19,31 @@ use tokio::sync::mpsc;
 
 /// The images that containers use.
 fn used(services: &Services) -> HashSet<Digest> {
-    let states: Vec<_> = services.pods.all().iter().filter_map(|entry| entry.state()).collect();
-    let containers = states.iter().filter(|s| !s.finished).flat_map(|s| &s.containers);
+    let states: Vec<_> = services
+        .pods
+        .all()
+        .iter()
+        .filter_map(|entry| entry.state())
+        .collect();
+    let containers = states
+        .iter()
+        .filter(|s| !s.finished)
+        .flat_map(|s| &s.containers);
     let names = containers.flat_map(|c| [c.image_name.clone(), c.image_id.clone()]);
-    in_use(services.images.store(), names.filter(|n| !n.is_empty())).into_iter().collect()
+    in_use(services.images.store(), names.filter(|n| !n.is_empty()))
+        .into_iter()
+        .collect()
 }
 
 fn info(image: &Image, used: &HashSet<Digest>) -> ImageInfo {
     ImageInfo {
         id: image.id.to_string(),
-        names: image.repo_tags.iter().chain(&image.repo_digests).cloned().collect(),
+        names: image
+            .repo_tags
+            .iter()
+            .chain(&image.repo_digests)
+            .cloned()
+            .collect(),
         size_bytes: image.size_bytes,
         in_use: used.contains(&image.id),
     }
@@ -38,7 +53,9 @@ fn info(image: &Image, used: &HashSet<Digest>) -> ImageInfo {
 pub(super) fn list(services: &Services) -> NodeStream {
     let used = used(services);
     let images = services.images.store().list();
-    answer(FromNode::Images(images.iter().map(|i| info(i, &used)).collect()))
+    answer(FromNode::Images(
+        images.iter().map(|i| info(i, &used)).collect(),
+    ))
 }
 
 /// Progress as chunks. Those that the caller is too slow for are left out: the next says more.
@@ -73,7 +90,10 @@ pub(super) fn pull(
     let reference = Reference::parse(reference).map_err(|error| refused(&error))?;
     let mut keyring = Keyring::default();
     if let Some((username, password)) = credentials {
-        keyring.add(reference.registry(), Credential::Basic { username, password });
+        keyring.add(
+            reference.registry(),
+            Credential::Basic { username, password },
+        );
     }
     let (caller, ends) = stream();
     let services = services.clone();
@@ -96,8 +116,16 @@ pub(super) fn load(services: &Arc<Services>, name: Option<String>) -> NodeStream
     let services = services.clone();
     tokio::spawn(async move {
         let Ends { input, output } = ends;
-        let source = Source { input, rest: Vec::new(), read: 0, complete: false };
-        let options = LoadOptions { name, progress: Some(progress(&output)) };
+        let source = Source {
+            input,
+            rest: Vec::new(),
+            read: 0,
+            complete: false,
+        };
+        let options = LoadOptions {
+            name,
+            progress: Some(progress(&output)),
+        };
         let loaded = services.images.store().load_reader(source, options).await;
         let loaded = loaded.map_err(|error| refused(&error));
         let (_, input) = mpsc::channel(1);
@@ -135,11 +163,7 @@ impl Read for Source {
     }
 }
 
-async fn finish(
-    services: &Services,
-    ends: &Ends,
-    images: Result<Vec<Arc<Image>>, StatusError>,
-) {
+async fn finish(services: &Services, ends: &Ends, images: Result<Vec<Arc<Image>>, StatusError>) {
     let outcome = match images {
         Ok(images) => {
             let used = used(services);
@@ -159,7 +183,9 @@ pub(super) fn remove(services: &Arc<Services>, reference: String) -> NodeStream 
     tokio::spawn(async move {
         let used = used(&services);
         let removed = services.images.store().remove(&reference, &used).await;
-        let outcome = removed.map(|_| Outcome::Complete).map_err(|error| refused(&error));
+        let outcome = removed
+            .map(|_| Outcome::Complete)
+            .map_err(|error| refused(&error));
         ends.send(FromNode::Done(outcome)).await;
     });
     caller

@@ -35,7 +35,10 @@ pub(super) async fn open(
         let done = serve(&entry, &instance, &path, &request, &ends).await;
         let outcome = match done {
             Ok(()) => Ok(Outcome::Complete),
-            Err(error) => Err(StatusError::internal(format!("log {}: {error}", path.display()))),
+            Err(error) => Err(StatusError::internal(format!(
+                "log {}: {error}",
+                path.display()
+            ))),
         };
         ends.send(FromNode::Done(outcome)).await;
     });
@@ -45,14 +48,21 @@ pub(super) async fn open(
 /// Which instance's log is meant.
 fn choose(entry: &PodEntry, name: &str, previous: bool) -> Result<Instance, StatusError> {
     let state = entry.state();
-    let held = state.iter().flat_map(|s| &s.containers).find(|c| c.name == name);
+    let held = state
+        .iter()
+        .flat_map(|s| &s.containers)
+        .find(|c| c.name == name);
     let newest = held.and_then(|c| c.attempt);
     let attempt = match (newest, previous) {
         (Some(newest), false) => Some(newest),
         (Some(newest), true) => {
             // One that waits for its restart has no present instance: the last is the newest.
             let waits = held.is_some_and(|c| matches!(c.life, Life::Waiting { .. }));
-            let last = if waits { Some(newest) } else { newest.checked_sub(1) };
+            let last = if waits {
+                Some(newest)
+            } else {
+                newest.checked_sub(1)
+            };
             let last = last.ok_or_else(|| {
                 StatusError::bad_request(format!(
                     "previous terminated container {name:?} in pod {:?} not found",
@@ -70,10 +80,16 @@ fn choose(entry: &PodEntry, name: &str, previous: bool) -> Result<Instance, Stat
         };
         return Err(StatusError::new(
             Reason::BadRequest,
-            format!("container {name:?} in pod {:?} is waiting to start: {reason}", entry.name),
+            format!(
+                "container {name:?} in pod {:?} is waiting to start: {reason}",
+                entry.name
+            ),
         ));
     };
-    Ok(Instance { container: name.to_string(), attempt })
+    Ok(Instance {
+        container: name.to_string(),
+        attempt,
+    })
 }
 
 async fn serve(
@@ -162,7 +178,10 @@ impl Reader {
                 file.seek(SeekFrom::Start(start))?;
             }
             let inode = inode(&file.metadata()?);
-            Ok(Self { file: Some(file), inode })
+            Ok(Self {
+                file: Some(file),
+                inode,
+            })
         });
         opened.await.map_err(io::Error::other)?
     }
@@ -174,10 +193,13 @@ impl Reader {
         let read = tokio::task::spawn_blocking(move || {
             let mut buffer = vec![0; CHUNK_BYTES];
             let count = file.read(&mut buffer);
-            (file, count.map(|count| {
-                buffer.truncate(count);
-                buffer
-            }))
+            (
+                file,
+                count.map(|count| {
+                    buffer.truncate(count);
+                    buffer
+                }),
+            )
         });
         let (file, chunk) = read.await.map_err(io::Error::other)?;
         self.file = Some(file);

@@ -55,14 +55,22 @@ impl Channel {
     }
 
     pub fn resize(&self, size: TerminalSize) -> io::Result<()> {
-        let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = Winsize {
+            ws_row: size.rows,
+            ws_col: size.columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
         Ok(tcsetwinsize(self.0.get_ref(), size)?)
     }
 }
 
 fn never_block(fd: &OwnedFd) -> io::Result<()> {
     let flags = rustix::fs::fcntl_getfl(fd)?;
-    Ok(rustix::fs::fcntl_setfl(fd, flags | rustix::fs::OFlags::NONBLOCK)?)
+    Ok(rustix::fs::fcntl_setfl(
+        fd,
+        flags | rustix::fs::OFlags::NONBLOCK,
+    )?)
 }
 
 /// Passes on what is read until the end, or until the caller has gone (`false`).

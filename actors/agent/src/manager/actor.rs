@@ -25,9 +25,16 @@ pub(crate) enum ManagerMessage {
     Adopted(Adopted),
     /// A watch begins with every pod that there is.
     Listing,
-    Events { events: Vec<WatchEvent>, handled: oneshot::Sender<()> },
-    Finished { uid: String },
-    Ended { uid: String },
+    Events {
+        events: Vec<WatchEvent>,
+        handled: oneshot::Sender<()>,
+    },
+    Finished {
+        uid: String,
+    },
+    Ended {
+        uid: String,
+    },
 }
 
 /// Reaches the manager.
@@ -39,20 +46,31 @@ pub(crate) struct ManagerHandle {
 
 impl ManagerHandle {
     pub fn new(pods: SupervisorHandle) -> Self {
-        Self { slot: Slot::new("manager"), pods }
+        Self {
+            slot: Slot::new("manager"),
+            pods,
+        }
     }
 
     pub fn child(&self, services: &Arc<Services>) -> ChildSpec {
         let (own, services) = (self.clone(), services.clone());
         ChildSpec::worker("manager", &self.slot, move |_| {
-            (Manager { own: own.clone(), services: services.clone() }, ())
+            (
+                Manager {
+                    own: own.clone(),
+                    services: services.clone(),
+                },
+                (),
+            )
         })
     }
 
     /// A pod's life is over; its actors can go.
     pub fn finished(&self, uid: &str) {
         // A manager that restarts finds the pod finished by itself.
-        let _ = self.slot.cast(ManagerMessage::Finished { uid: uid.to_string() });
+        let _ = self.slot.cast(ManagerMessage::Finished {
+            uid: uid.to_string(),
+        });
     }
 }
 
@@ -124,7 +142,11 @@ impl Manager {
             Err(ChildError::Exists(_)) => {
                 // The manager restarted and the pod's actors did not: begin them anew, so that
                 // the slot that this incarnation holds is the one that they fill.
-                let _ = self.own.pods.terminate_child(&entry.child, CHILD_LIMIT).await;
+                let _ = self
+                    .own
+                    .pods
+                    .terminate_child(&entry.child, CHILD_LIMIT)
+                    .await;
                 let child = pod::child(&self.services, entry, &self.own, &slot);
                 if let Err(error) = self.own.pods.start_child(child, CHILD_LIMIT).await {
                     tracing::error!(pod.uid = entry.uid, %error, "pod not started");
@@ -150,8 +172,12 @@ impl Manager {
         let Some(listed) = state.listing.take() else {
             return;
         };
-        let lost: Vec<String> =
-            state.slots.keys().filter(|uid| !listed.contains(*uid)).cloned().collect();
+        let lost: Vec<String> = state
+            .slots
+            .keys()
+            .filter(|uid| !listed.contains(*uid))
+            .cloned()
+            .collect();
         for uid in lost {
             self.lose(&uid, state);
         }
@@ -221,7 +247,9 @@ impl Actor for Manager {
                             self.see(&object, state).await;
                         }
                         WatchEvent::Deleted(object) => self.lose(&object.uid, state),
-                        WatchEvent::Bookmark { initial_end: true, .. } => self.listed(state),
+                        WatchEvent::Bookmark {
+                            initial_end: true, ..
+                        } => self.listed(state),
                         WatchEvent::Bookmark { .. } => {}
                     }
                 }

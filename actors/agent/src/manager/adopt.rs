@@ -15,8 +15,12 @@ pub(super) struct Adopted {
 /// Looks through the shims. Spares go to their keeper; what dead ones left is removed.
 pub(super) async fn find(services: &Arc<Services>) -> Adopted {
     let mut adopted = Adopted::default();
-    let known: HashSet<String> =
-        services.pods.all().iter().filter_map(|entry| entry.shim_id()).collect();
+    let known: HashSet<String> = services
+        .pods
+        .all()
+        .iter()
+        .filter_map(|entry| entry.shim_id())
+        .collect();
     let found = match services.spares.discover().await {
         Ok(found) => found,
         Err(error) => {
@@ -43,7 +47,12 @@ async fn sort(services: &Services, shim: (ShimClient, ShimEvents), adopted: &mut
     let id = shim.0.id().to_string();
     match shim.0.status().await {
         // A pod may have taken it just now.
-        Ok(_) if services.pods.all().iter().any(|e| e.shim_id().as_deref() == Some(&*id)) => {}
+        Ok(_)
+            if services
+                .pods
+                .all()
+                .iter()
+                .any(|e| e.shim_id().as_deref() == Some(&*id)) => {}
         Ok(status) if status.pod.is_none() => services.spares.adopt(shim),
         Ok(status) => {
             let uid = status.pod.map(|p| p.uid).unwrap_or_default();
@@ -90,6 +99,12 @@ pub(super) fn end_orphans(
 }
 
 fn names(dir: &std::path::Path) -> impl Iterator<Item = String> + use<> {
-    let found: Vec<_> = std::fs::read_dir(dir).into_iter().flatten().flatten().collect();
-    found.into_iter().map(|entry| entry.file_name().to_string_lossy().into_owned())
+    let found: Vec<_> = std::fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .collect();
+    found
+        .into_iter()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
 }

@@ -25,7 +25,11 @@ pub(super) async fn run(services: Arc<Services>, manager: ActorRef<ManagerMessag
     loop {
         let mut selection = ListRequest::all(Resource::PODS, None);
         selection.fields = format!("spec.nodeName={}", services.config.node_name);
-        let request = WatchRequest { selection, start, bookmarks: true };
+        let request = WatchRequest {
+            selection,
+            start,
+            bookmarks: true,
+        };
         match services.api.watch(request).await {
             Ok(watch) => {
                 wait = RETRY_FIRST;
@@ -73,19 +77,32 @@ async fn follow(
         // Only a complete list is a place to go on from.
         let complete = next != WatchStart::List
             || events.iter().any(|e| {
-                matches!(e, kabuki_model::watch::WatchEvent::Bookmark { initial_end: true, .. })
+                matches!(
+                    e,
+                    kabuki_model::watch::WatchEvent::Bookmark {
+                        initial_end: true,
+                        ..
+                    }
+                )
             });
         if complete && let Some(last) = events.last() {
             next = WatchStart::After(last.revision());
         }
         let (handled, wait) = oneshot::channel();
-        if manager.cast(ManagerMessage::Events { events, handled }).is_err() {
+        if manager
+            .cast(ManagerMessage::Events { events, handled })
+            .is_err()
+        {
             return None;
         }
         wait.await.ok()?;
         if let Some(error) = refused {
             tracing::debug!(%error, "the watch of the pods ended");
-            return Some(if error.reason == Reason::Expired { WatchStart::List } else { next });
+            return Some(if error.reason == Reason::Expired {
+                WatchStart::List
+            } else {
+                next
+            });
         }
     }
 }

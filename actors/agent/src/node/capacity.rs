@@ -19,7 +19,10 @@ impl Machine {
     /// Reads it from the kernel. What cannot be read is empty.
     pub fn read(data_dir: &Path) -> Self {
         let line = |path: &str| {
-            std::fs::read_to_string(path).unwrap_or_default().trim().to_string()
+            std::fs::read_to_string(path)
+                .unwrap_or_default()
+                .trim()
+                .to_string()
         };
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let disk = disk(data_dir);
@@ -42,7 +45,9 @@ impl Machine {
 /// A line of `/proc/meminfo`, in bytes.
 pub(super) fn meminfo(name: &str) -> i64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':'));
+    let line = text
+        .lines()
+        .find_map(|l| l.strip_prefix(name)?.strip_prefix(':'));
     let kib: i64 = line
         .and_then(|l| l.split_whitespace().next()?.parse().ok())
         .unwrap_or(0);
@@ -61,7 +66,8 @@ pub(crate) struct Disk {
 /// The file system that `path` is on.
 pub(crate) fn disk(path: &Path) -> Option<Disk> {
     let found = rustix::fs::statvfs(path).ok()?;
-    let bytes = |blocks: u64| i64::try_from(blocks.saturating_mul(found.f_frsize)).unwrap_or(i64::MAX);
+    let bytes =
+        |blocks: u64| i64::try_from(blocks.saturating_mul(found.f_frsize)).unwrap_or(i64::MAX);
     let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     Some(Disk {
         total_bytes: bytes(found.f_blocks),
@@ -74,7 +80,8 @@ pub(crate) fn disk(path: &Path) -> Option<Disk> {
 fn os_name() -> String {
     let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
     let name = text.lines().find_map(|l| l.strip_prefix("PRETTY_NAME="));
-    name.map(|n| n.trim_matches('"').to_string()).unwrap_or_else(|| "Linux".to_string())
+    name.map(|n| n.trim_matches('"').to_string())
+        .unwrap_or_else(|| "Linux".to_string())
 }
 
 /// The architecture in Go's words, which labels and images use.

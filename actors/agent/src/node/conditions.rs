@@ -33,13 +33,22 @@ pub(super) fn measure(services: &Services) -> Measured {
         low(d.free_bytes, d.total_bytes, DISK_LEFT_PERCENT)
             || low(d.free_inodes, d.total_inodes, INODES_LEFT_PERCENT)
     });
-    Measured { memory: meminfo("MemAvailable") < MEMORY_LEFT, disk, pids: pids_left() < PIDS_LEFT }
+    Measured {
+        memory: meminfo("MemAvailable") < MEMORY_LEFT,
+        disk,
+        pids: pids_left() < PIDS_LEFT,
+    }
 }
 
 fn pids_left() -> i64 {
     let number = |path: &str, word: usize| -> Option<i64> {
         let text = std::fs::read_to_string(path).ok()?;
-        text.split_whitespace().nth(word)?.rsplit('/').next()?.parse().ok()
+        text.split_whitespace()
+            .nth(word)?
+            .rsplit('/')
+            .next()?
+            .parse()
+            .ok()
     };
     // The fourth word of the load is `running/all`.
     let used = number("/proc/loadavg", 3).unwrap_or(0);
@@ -52,13 +61,22 @@ pub(super) fn of(measured: &Measured, since: &mut Since) -> (Value, bool) {
     let shown = |at: Timestamp| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let mut changed = false;
     let rows = [
-        ("MemoryPressure", measured.memory, "Memory", "memory available"),
+        (
+            "MemoryPressure",
+            measured.memory,
+            "Memory",
+            "memory available",
+        ),
         ("DiskPressure", measured.disk, "Disk", "disk pressure"),
         ("PIDPressure", measured.pids, "PID", "PID available"),
     ];
     let mut conditions = Vec::new();
     let mut push = |type_: &'static str, value: bool, reason: String, message: String| {
-        let held = since.held.get(type_).copied().filter(|(held, _)| *held == value);
+        let held = since
+            .held
+            .get(type_)
+            .copied()
+            .filter(|(held, _)| *held == value);
         changed |= held.is_none();
         let at = held.map_or(now, |(_, at)| at);
         since.held.insert(type_, (value, at));
@@ -70,19 +88,31 @@ pub(super) fn of(measured: &Measured, since: &mut Since) -> (Value, bool) {
     };
     for (type_, pressed, what, text) in rows {
         let (reason, message) = match (pressed, what) {
-            (false, "Disk") => ("KubeletHasNoDiskPressure".to_string(), format!("kubelet has no {text}")),
+            (false, "Disk") => (
+                "KubeletHasNoDiskPressure".to_string(),
+                format!("kubelet has no {text}"),
+            ),
             (false, _) => (
                 format!("KubeletHasSufficient{what}"),
                 format!("kubelet has sufficient {text}"),
             ),
-            (true, "Disk") => ("KubeletHasDiskPressure".to_string(), format!("kubelet has {text}")),
-            (true, _) => {
-                (format!("KubeletHasInsufficient{what}"), format!("kubelet has insufficient {text}"))
-            }
+            (true, "Disk") => (
+                "KubeletHasDiskPressure".to_string(),
+                format!("kubelet has {text}"),
+            ),
+            (true, _) => (
+                format!("KubeletHasInsufficient{what}"),
+                format!("kubelet has insufficient {text}"),
+            ),
         };
         push(type_, pressed, reason, message);
     }
-    push("Ready", true, "KubeletReady".to_string(), "kubelet is posting ready status".to_string());
+    push(
+        "Ready",
+        true,
+        "KubeletReady".to_string(),
+        "kubelet is posting ready status".to_string(),
+    );
     (Value::Array(conditions), changed)
 }
 
@@ -93,7 +123,11 @@ mod tests {
     #[test]
     fn a_transition_is_noticed_and_keeps_its_time() {
         let mut since = Since::default();
-        let calm = Measured { memory: false, disk: false, pids: false };
+        let calm = Measured {
+            memory: false,
+            disk: false,
+            pids: false,
+        };
         assert!(of(&calm, &mut since).1);
         assert!(!of(&calm, &mut since).1);
         let (conditions, changed) = of(&Measured { disk: true, ..calm }, &mut since);

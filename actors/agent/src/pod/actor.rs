@@ -56,7 +56,14 @@ pub(crate) fn child(
         let (services, entry, manager) = (services.clone(), entry.clone(), manager.clone());
         let life = ChildSpec::worker("life", &slot, move |_| {
             let (services, entry) = (services.clone(), entry.clone());
-            (PodActor { services, entry, manager: manager.clone() }, ())
+            (
+                PodActor {
+                    services,
+                    entry,
+                    manager: manager.clone(),
+                },
+                (),
+            )
         });
         SupervisorSpec::new(Strategy::OneForOne)
             .never_give_up()
@@ -210,12 +217,18 @@ impl PodActor {
                 run(state, myself, panicked, work);
             }
             Effect::PrepareSandbox => {
-                let panicked = Fact::SandboxFailed { message: INTERNAL.to_string() };
+                let panicked = Fact::SandboxFailed {
+                    message: INTERNAL.to_string(),
+                };
                 let own = myself.clone();
                 let work = async move { sandbox::prepare(&services, &entry, &own).await };
                 run(state, myself, panicked, work);
             }
-            Effect::PullImage { container, image, policy } => {
+            Effect::PullImage {
+                container,
+                image,
+                policy,
+            } => {
                 let own = myself.clone();
                 let panicked = Fact::ImageFailed {
                     container: container.clone(),
@@ -234,9 +247,11 @@ impl PodActor {
                             image_id: e.image_id,
                             pulled: e.pulled,
                         },
-                        Err(e) => {
-                            Fact::ImageFailed { container, failure: e.failure, message: e.message }
-                        }
+                        Err(e) => Fact::ImageFailed {
+                            container,
+                            failure: e.failure,
+                            message: e.message,
+                        },
                     }
                 };
                 run(state, myself, panicked, work);
@@ -287,13 +302,17 @@ impl PodActor {
                 let wait = Duration::try_from(at.duration_since(Timestamp::now()));
                 // One more millisecond, because the clock that the alarm goes by is another one.
                 let wait = wait.unwrap_or_default() + Duration::from_millis(1);
-                state.alarm.set(Instant::now() + wait, myself, PodMessage::Woken);
+                state
+                    .alarm
+                    .set(Instant::now() + wait, myself, PodMessage::Woken);
             }
             Effect::StatusChanged => {
                 if let Some(machine) = &state.machine {
                     let entry = &self.entry;
                     let status = machine.status();
-                    services.statuses.report(&entry.uid, &entry.namespace, &entry.name, status);
+                    services
+                        .statuses
+                        .report(&entry.uid, &entry.namespace, &entry.name, status);
                 }
             }
             Effect::Finished { delete_from_api } => {
@@ -311,7 +330,9 @@ impl PodActor {
 
     fn record(&self, event: PodEvent) {
         let entry = &self.entry;
-        let field_path = event.container.map(|name| format!("spec.containers{{{name}}}"));
+        let field_path = event
+            .container
+            .map(|name| format!("spec.containers{{{name}}}"));
         let about = ObjectReference {
             api_version: Some("v1".to_string()),
             kind: Some("Pod".to_string()),
@@ -322,7 +343,12 @@ impl PodActor {
             ..ObjectReference::default()
         };
         let (warning, reason, message) = (event.warning, event.reason, event.message);
-        self.services.events.record(Note { about, warning, reason, message });
+        self.services.events.record(Note {
+            about,
+            warning,
+            reason,
+            message,
+        });
     }
 
     /// A container ended: what it left to say is read before the machine hears of it.
@@ -339,10 +365,16 @@ impl PodActor {
         };
         let (services, entry) = (self.services.clone(), self.entry.clone());
         let known = exit_of(started_at_ns, &exit);
-        let panicked = Fact::ContainerExited { instance: instance.clone(), exit: known.clone() };
+        let panicked = Fact::ContainerExited {
+            instance: instance.clone(),
+            exit: known.clone(),
+        };
         let work = async move {
             let message = message::read(&services, &entry, &instance, known.code).await;
-            Fact::ContainerExited { instance, exit: Exit { message, ..known } }
+            Fact::ContainerExited {
+                instance,
+                exit: Exit { message, ..known },
+            }
         };
         run(state, myself, panicked, work);
     }
@@ -372,7 +404,10 @@ fn run(
 ) {
     let myself = myself.clone();
     state.tasks.spawn(async move {
-        let fact = AssertUnwindSafe(work).catch_unwind().await.unwrap_or(panicked);
+        let fact = AssertUnwindSafe(work)
+            .catch_unwind()
+            .await
+            .unwrap_or(panicked);
         let _ = myself.cast(PodMessage::Fact(fact));
     });
 }
@@ -386,7 +421,10 @@ async fn delete(services: &Services, entry: &PodEntry) {
             uid: Some(entry.uid.as_str().into()),
             ..DeleteOptions::default()
         };
-        let request = Request::Delete { key: key.clone(), options };
+        let request = Request::Delete {
+            key: key.clone(),
+            options,
+        };
         match services.api.request(request).await {
             Ok(_) => return,
             // Gone already, or there is a successor of the same name.
@@ -400,7 +438,9 @@ async fn delete(services: &Services, entry: &PodEntry) {
 }
 
 fn at(ns: u64) -> Option<Timestamp> {
-    (ns > 0).then(|| Timestamp::from_nanosecond(i128::from(ns)).ok()).flatten()
+    (ns > 0)
+        .then(|| Timestamp::from_nanosecond(i128::from(ns)).ok())
+        .flatten()
 }
 
 fn exit_of(started_at_ns: u64, exit: &ExitStatus) -> Exit {
@@ -425,9 +465,10 @@ fn seen(status: &ShimStatus) -> Vec<SeenContainer> {
                 let started_at = at(*started_at_ns).unwrap_or_else(Timestamp::now);
                 Seen::Running { started_at }
             }
-            ContainerState::Exited { started_at_ns, exit } => {
-                Seen::Exited(exit_of(*started_at_ns, exit))
-            }
+            ContainerState::Exited {
+                started_at_ns,
+                exit,
+            } => Seen::Exited(exit_of(*started_at_ns, exit)),
         };
         seen.push(SeenContainer { instance, state });
     }
@@ -476,7 +517,11 @@ impl Actor for PodActor {
                 });
                 self.store(&myself, state);
             }
-            PodMessage::Event(Event::ContainerExited { id, started_at_ns, exit }) => {
+            PodMessage::Event(Event::ContainerExited {
+                id,
+                started_at_ns,
+                exit,
+            }) => {
                 self.exited(&id, started_at_ns, exit, &myself, state);
             }
             PodMessage::Event(Event::ExecExited { .. }) => {}
@@ -493,5 +538,8 @@ impl Actor for PodActor {
 
 /// An instance as logs name it.
 pub(super) fn described(entry: &PodEntry, instance: &Instance) -> String {
-    format!("{}/{}/{}.{}", entry.namespace, entry.name, instance.container, instance.attempt)
+    format!(
+        "{}/{}/{}.{}",
+        entry.namespace, entry.name, instance.container, instance.attempt
+    )
 }

@@ -41,13 +41,18 @@ pub(crate) fn shim_container(instance: &Instance) -> String {
 /// The instance that [`shim_container`] named.
 pub(super) fn instance_of(id: &str) -> Option<Instance> {
     let (container, attempt) = id.rsplit_once('.')?;
-    Some(Instance { container: container.to_string(), attempt: attempt.parse().ok()? })
+    Some(Instance {
+        container: container.to_string(),
+        attempt: attempt.parse().ok()?,
+    })
 }
 
 /// What one instance writes, apart from volumes and its log.
 pub(super) fn instance_dir(services: &Services, entry: &PodEntry, instance: &Instance) -> PathBuf {
     let pod = services.layout.pod(&entry.uid);
-    pod.join("containers").join(&instance.container).join(instance.attempt.to_string())
+    pod.join("containers")
+        .join(&instance.container)
+        .join(instance.attempt.to_string())
 }
 
 /// Where the message file of an instance is on the node.
@@ -81,15 +86,18 @@ async fn try_create(
     let pod = entry.pod();
     let spec = pod.spec.as_ref();
     let container = spec.and_then(|s| s.containers.iter().find(|c| c.name == instance.container));
-    let container =
-        container.ok_or_else(|| Trouble::Create("it is not in the manifest".to_string()))?.clone();
+    let container = container
+        .ok_or_else(|| Trouble::Create("it is not in the manifest".to_string()))?
+        .clone();
     let shim = shim_of(entry).map_err(|e| Trouble::Create(chain(&e)))?;
     let sources = fetch(services, entry, &container).await?;
     let image = find_image(services, entry, &container)?;
     let facts = process::PodFacts {
         pod_ips,
         host_ips: services.host.ips.clone(),
-        hostname: spec.map(|s| files::hostname(&entry.name, s)).unwrap_or_default(),
+        hostname: spec
+            .map(|s| files::hostname(&entry.name, s))
+            .unwrap_or_default(),
         node: services.capacity.clone(),
     };
     let (work, held, which) = (services.clone(), entry.clone(), instance.clone());
@@ -97,8 +105,15 @@ async fn try_create(
     let planned = tokio::task::spawn_blocking(move || {
         let choice = process::choose_user(&pod, &container, &image.config.user)?;
         let user = resolve_user(&image.layers, &choice.user).map_err(user_trouble)?;
-        let numeric = choice.user.split(':').next().is_none_or(|u| u.parse::<u32>().is_ok());
-        let found = process::Identity { uid: user.uid, numeric: numeric || choice.user.is_empty() };
+        let numeric = choice
+            .user
+            .split(':')
+            .next()
+            .is_none_or(|u| u.parse::<u32>().is_ok());
+        let found = process::Identity {
+            uid: user.uid,
+            numeric: numeric || choice.user.is_empty(),
+        };
         process::check_non_root(&pod, &container.name, &choice, found)?;
         let dir = instance_dir(&work, &held, &which);
         // What a failed attempt left would be in the way.
@@ -117,13 +132,22 @@ async fn try_create(
         };
         Ok::<_, Trouble>(plan::plan(&made, choice, user, root)?)
     });
-    let planned = planned.await.map_err(|e| Trouble::Create(e.to_string()))??;
+    let planned = planned
+        .await
+        .map_err(|e| Trouble::Create(e.to_string()))??;
     for skipped in planned.skipped {
         record_skipped(services, entry, skipped);
     }
-    let created = shim.create(planned.spec).await.map_err(|e| Trouble::Create(chain(&e)))?;
+    let created = shim
+        .create(planned.spec)
+        .await
+        .map_err(|e| Trouble::Create(chain(&e)))?;
     for warning in created.1 {
-        tracing::warn!(container.name = described(entry, instance), warning, "container");
+        tracing::warn!(
+            container.name = described(entry, instance),
+            warning,
+            "container"
+        );
     }
     Ok(())
 }
@@ -138,7 +162,12 @@ fn user_trouble(error: ImageError) -> Trouble {
 fn record_skipped(services: &Services, entry: &PodEntry, message: String) {
     let about = crate::event::about_pod(&entry.pod());
     let reason = "InvalidEnvironmentVariableNames".to_string();
-    services.events.record(crate::event::Note { about, warning: true, reason, message });
+    services.events.record(crate::event::Note {
+        about,
+        warning: true,
+        reason,
+        message,
+    });
 }
 
 /// The objects that the environment refers to.
@@ -175,7 +204,10 @@ fn find_image(
 ) -> Result<Arc<Image>, Trouble> {
     let store = services.images.store();
     let state = entry.state();
-    let held = state.iter().flat_map(|s| &s.containers).find(|c| c.name == container.name);
+    let held = state
+        .iter()
+        .flat_map(|s| &s.containers)
+        .find(|c| c.name == container.name);
     let id = held.map(|c| c.image_id.clone()).unwrap_or_default();
     let name = container.image.clone().unwrap_or_default();
     for candidate in [&name, &id] {
@@ -187,7 +219,9 @@ fn find_image(
 }
 
 fn shim_of(entry: &PodEntry) -> Result<ShimClient, ShimError> {
-    entry.shim().ok_or_else(|| ShimError::Gone(entry.uid.clone()))
+    entry
+        .shim()
+        .ok_or_else(|| ShimError::Gone(entry.uid.clone()))
 }
 
 /// Starts the program of an instance that is set up.
@@ -204,9 +238,15 @@ pub(super) async fn start(
         Ok(ns) => {
             let at = Timestamp::from_nanosecond(i128::from(ns));
             log::link(services, entry, &instance);
-            Fact::ContainerStarted { instance, at: at.unwrap_or_else(|_| Timestamp::now()) }
+            Fact::ContainerStarted {
+                instance,
+                at: at.unwrap_or_else(|_| Timestamp::now()),
+            }
         }
-        Err(error) => Fact::StartFailed { instance, message: chain(&error) },
+        Err(error) => Fact::StartFailed {
+            instance,
+            message: chain(&error),
+        },
     }
 }
 
@@ -217,14 +257,23 @@ pub(super) async fn signal(
     instance: &Instance,
     kill: bool,
 ) {
-    let signal = if kill { SIGKILL } else { stop_signal_of(services, entry, instance) };
+    let signal = if kill {
+        SIGKILL
+    } else {
+        stop_signal_of(services, entry, instance)
+    };
     let sent = match shim_of(entry) {
         Ok(shim) => shim.signal(&shim_container(instance), signal, kill).await,
         Err(error) => Err(error),
     };
     if let Err(error) = sent {
         let name = described(entry, instance);
-        tracing::warn!(container.name = name, signal, error = chain(&error), "not signalled");
+        tracing::warn!(
+            container.name = name,
+            signal,
+            error = chain(&error),
+            "not signalled"
+        );
     }
 }
 
@@ -235,12 +284,17 @@ fn stop_signal_of(services: &Services, entry: &PodEntry, instance: &Instance) ->
     let Some(container) = containers.iter().find(|c| c.name == instance.container) else {
         return SIGTERM;
     };
-    let own = container.lifecycle.as_ref().and_then(|l| l.stop_signal.clone());
+    let own = container
+        .lifecycle
+        .as_ref()
+        .and_then(|l| l.stop_signal.clone());
     let of_image = || {
         let image = find_image(services, entry, container).ok()?;
         Some(image.config.stop_signal.clone())
     };
-    own.or_else(of_image).and_then(|name| stop_signal(&name)).unwrap_or(SIGTERM)
+    own.or_else(of_image)
+        .and_then(|name| stop_signal(&name))
+        .unwrap_or(SIGTERM)
 }
 
 /// A signal by name (with or without `SIG`) or number.
@@ -266,9 +320,16 @@ fn stop_signal(name: &str) -> Option<i32> {
     ];
     let plain = name.strip_prefix("SIG").unwrap_or(name);
     if let Some(offset) = plain.strip_prefix("RTMIN+") {
-        return offset.parse().ok().filter(|n| (0..=30).contains(n)).map(|n: i32| 34 + n);
+        return offset
+            .parse()
+            .ok()
+            .filter(|n| (0..=30).contains(n))
+            .map(|n: i32| 34 + n);
     }
-    let by_name = NAMES.iter().find(|(held, _)| *held == plain).map(|(_, number)| *number);
+    let by_name = NAMES
+        .iter()
+        .find(|(held, _)| *held == plain)
+        .map(|(_, number)| *number);
     by_name.or_else(|| plain.parse().ok().filter(|n| (1..=64).contains(n)))
 }
 
@@ -294,7 +355,10 @@ mod tests {
 
     #[test]
     fn an_instance_is_found_again_by_its_id() {
-        let instance = Instance { container: "web-1".to_string(), attempt: 12 };
+        let instance = Instance {
+            container: "web-1".to_string(),
+            attempt: 12,
+        };
         assert_eq!(instance_of(&shim_container(&instance)), Some(instance));
         assert_eq!(instance_of("web"), None);
         assert_eq!(instance_of("web.x"), None);

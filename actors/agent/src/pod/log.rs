@@ -13,12 +13,16 @@ use std::path::{Path, PathBuf};
 /// The current log file of an instance.
 pub(crate) fn log_file(services: &Services, entry: &PodEntry, instance: &Instance) -> PathBuf {
     let pod = services.layout.pod_logs().join(entry.log_dir());
-    pod.join(&instance.container).join(format!("{}.log", instance.attempt))
+    pod.join(&instance.container)
+        .join(format!("{}.log", instance.attempt))
 }
 
 fn link_name(entry: &PodEntry, instance: &Instance) -> String {
     let id = instance_id(&entry.uid, &instance.container, instance.attempt);
-    format!("{}_{}_{}-{id}.log", entry.name, entry.namespace, instance.container)
+    format!(
+        "{}_{}_{}-{id}.log",
+        entry.name, entry.namespace, instance.container
+    )
 }
 
 /// Links to the log of an instance that has started.
@@ -44,8 +48,14 @@ pub(super) fn forget_old(services: &Services, entry: &PodEntry, instance: &Insta
         let Some(attempt) = number.filter(|n| n.saturating_add(1) < instance.attempt) else {
             continue;
         };
-        let old = Instance { container: instance.container.clone(), attempt };
-        let link = services.layout.container_logs().join(link_name(entry, &old));
+        let old = Instance {
+            container: instance.container.clone(),
+            attempt,
+        };
+        let link = services
+            .layout
+            .container_logs()
+            .join(link_name(entry, &old));
         // What is gone already is as good.
         let _ = std::fs::remove_file(found.path());
         let _ = std::fs::remove_file(link);

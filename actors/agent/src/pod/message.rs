@@ -57,7 +57,10 @@ fn tail(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().filter_map(|line| line.splitn(4, ' ').nth(3)).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.splitn(4, ' ').nth(3))
+        .collect();
     let kept = lines.len().saturating_sub(LOG_MAX_LINES);
     let mut joined = lines[kept..].join("\n");
     let mut cut = joined.len().saturating_sub(LOG_MAX_BYTES as usize);

@@ -19,7 +19,12 @@ pub(super) fn of(from: &Ingredients<'_>, env: &Environment) -> Result<Vec<Mount>
     for wanted in from.container.volume_mounts.iter().flatten() {
         mounts.push(one(from, wanted, env)?);
     }
-    if from.container.volume_devices.as_ref().is_some_and(|d| !d.is_empty()) {
+    if from
+        .container
+        .volume_devices
+        .as_ref()
+        .is_some_and(|d| !d.is_empty())
+    {
         return Err(ConfigError("volumeDevices are not supported".to_string()));
     }
     let taken = |mounts: &[Mount], path: &str| mounts.iter().any(|m| m.destination == path);
@@ -30,7 +35,11 @@ pub(super) fn of(from: &Ingredients<'_>, env: &Environment) -> Result<Vec<Mount>
             mounts.push(Mount::bind(text(&etc.join(name)), path, false));
         }
     }
-    let message = from.container.termination_message_path.as_deref().unwrap_or(MESSAGE_PATH);
+    let message = from
+        .container
+        .termination_message_path
+        .as_deref()
+        .unwrap_or(MESSAGE_PATH);
     if !taken(&mounts, message) {
         let file = container::message_file(from.services, from.entry, from.instance);
         mounts.push(Mount::bind(text(&file), message, false));
@@ -48,14 +57,17 @@ fn one(
     let volumes = spec.and_then(|s| s.volumes.as_deref()).unwrap_or_default();
     let name = &wanted.name;
     let found = volumes.iter().find(|v| v.name == *name);
-    let found = found.ok_or_else(|| ConfigError(format!("volume {name:?} is not in the manifest")))?;
+    let found =
+        found.ok_or_else(|| ConfigError(format!("volume {name:?} is not in the manifest")))?;
     let place = volume::place(from.services, &from.entry.uid, found);
     let place = place.map_err(|error| ConfigError(error.to_string()))?;
     let sub_path = match (wanted.sub_path.as_deref(), wanted.sub_path_expr.as_deref()) {
         (None | Some(""), Some(expr)) if !expr.is_empty() => {
             let path = expand(expr, |name| env.declared(name));
             if path.contains("$(") {
-                return Err(ConfigError(format!("missing value for subPathExpr {expr:?}")));
+                return Err(ConfigError(format!(
+                    "missing value for subPathExpr {expr:?}"
+                )));
             }
             Some(path)
         }
@@ -64,7 +76,11 @@ fn one(
     let propagation = match wanted.mount_propagation.as_deref() {
         None | Some("None") => Propagation::None,
         Some("HostToContainer") => Propagation::HostToContainer,
-        Some(other) => return Err(ConfigError(format!("mountPropagation {other} is not supported"))),
+        Some(other) => {
+            return Err(ConfigError(format!(
+                "mountPropagation {other} is not supported"
+            )));
+        }
     };
     let readonly = wanted.read_only == Some(true) || place.readonly;
     let recursive = wanted.recursive_read_only.as_deref();

@@ -48,7 +48,10 @@ pub(super) fn prepare_files(
     std::fs::set_permissions(&message, std::fs::Permissions::from_mode(0o666))?;
     let log = log::log_file(services, entry, instance);
     if let Some(dir) = log.parent() {
-        std::fs::DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(dir)?;
     }
     log::forget_old(services, entry, instance);
     Ok(())
@@ -65,13 +68,23 @@ pub(super) fn plan(
     root: Rootfs,
 ) -> Result<Planned, ConfigError> {
     let defaults = image_defaults(from.image);
-    let env = environment(from.pod, from.container, from.facts, from.sources, &defaults)?;
+    let env = environment(
+        from.pod,
+        from.container,
+        from.facts,
+        from.sources,
+        &defaults,
+    )?;
     let args = command(from.container, &defaults, &env)?;
     let mut lines = env.lines();
     if !env.has("HOME") {
         lines.push(format!("HOME={}", user.home));
     }
-    let shared = from.pod.spec.as_ref().and_then(|s| s.security_context.as_ref());
+    let shared = from
+        .pod
+        .spec
+        .as_ref()
+        .and_then(|s| s.security_context.as_ref());
     let own = from.container.security_context.as_ref();
     let security = security::of(&from.services.layout, shared, own)?;
     let limits = resources::container_limits(from.container);
@@ -120,7 +133,10 @@ pub(super) fn plan(
             max_files: LOG_MAX_FILES,
         }),
     };
-    Ok(Planned { spec, skipped: env.skipped.clone() })
+    Ok(Planned {
+        spec,
+        skipped: env.skipped.clone(),
+    })
 }
 
 fn image_defaults(image: &Image) -> ImageDefaults {

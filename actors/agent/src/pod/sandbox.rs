@@ -50,15 +50,22 @@ async fn try_prepare(
         match own_network {
             false => Ok(services.host.ips.clone()),
             true => {
-                let attached = services.network.attach(&entry.uid, &client.netns_path()).await;
-                attached.map(|ip| vec![ip.to_string()]).map_err(|e| chain(&e))
+                let attached = services
+                    .network
+                    .attach(&entry.uid, &client.netns_path())
+                    .await;
+                attached
+                    .map(|ip| vec![ip.to_string()])
+                    .map_err(|e| chain(&e))
             }
         }
     };
     let (done, ips) = tokio::join!(set_up, wired);
     done?;
     let ips = ips?;
-    write_files(services, entry, &pod, &spec, &ips).await.map_err(|e| chain(&e))?;
+    write_files(services, entry, &pod, &spec, &ips)
+        .await
+        .map_err(|e| chain(&e))?;
     Ok(ips)
 }
 
@@ -68,7 +75,10 @@ async fn set_up(
     pod: &Pod,
     client: &ShimClient,
 ) -> Result<(), String> {
-    let warnings = client.setup(pod_spec(services, entry, pod)).await.map_err(|e| chain(&e))?;
+    let warnings = client
+        .setup(pod_spec(services, entry, pod))
+        .await
+        .map_err(|e| chain(&e))?;
     for warning in warnings {
         tracing::warn!(pod.uid = entry.uid, warning, "sandbox");
     }
@@ -88,13 +98,21 @@ fn pod_spec(services: &Services, entry: &PodEntry, pod: &Pod) -> PodSpec {
         hostname: files::hostname(&entry.name, &spec),
         cgroup_parent: resources::cgroup_parent(&services.layout.cgroup, class),
         resources: to_resources(&limits),
-        net: if spec.host_network == Some(true) { NetMode::Host } else { NetMode::New },
+        net: if spec.host_network == Some(true) {
+            NetMode::Host
+        } else {
+            NetMode::New
+        },
         pid: match (spec.host_pid, spec.share_process_namespace) {
             (Some(true), _) => PidMode::Host,
             (_, Some(true)) => PidMode::Pod,
             _ => PidMode::Container,
         },
-        ipc: if spec.host_ipc == Some(true) { IpcMode::Host } else { IpcMode::Pod },
+        ipc: if spec.host_ipc == Some(true) {
+            IpcMode::Host
+        } else {
+            IpcMode::Pod
+        },
         sysctls: sysctls.map(|s| (s.name.clone(), s.value.clone())).collect(),
         mounts: crate::volume::memory_mounts(services, entry, &spec),
         shm_size: 0,
@@ -139,7 +157,10 @@ async fn write_files(
         cluster_domain: domain.clone(),
     };
     let written = tokio::task::spawn_blocking(move || {
-        std::fs::DirBuilder::new().recursive(true).mode(0o755).create(&dir)?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(&dir)?;
         let node_hosts = || std::fs::read_to_string("/etc/hosts").unwrap_or_default();
         let hosts = match host_network {
             true => files::hosts_of_node(&node_hosts(), &aliases),
@@ -156,7 +177,12 @@ async fn write_files(
     for warning in warnings {
         let about = crate::event::about_pod(pod);
         let (reason, message) = (warning.reason.to_string(), warning.message);
-        services.events.record(crate::event::Note { about, warning: true, reason, message });
+        services.events.record(crate::event::Note {
+            about,
+            warning: true,
+            reason,
+            message,
+        });
     }
     Ok(())
 }
@@ -174,7 +200,11 @@ async fn take_down(services: &Arc<Services>, entry: &Arc<PodEntry>) {
     let uid = &entry.uid;
     let unwire = async {
         while let Err(error) = services.network.detach(uid).await {
-            tracing::error!(pod.uid = uid, error = chain(&error), "the pod's link is not gone");
+            tracing::error!(
+                pod.uid = uid,
+                error = chain(&error),
+                "the pod's link is not gone"
+            );
             tokio::time::sleep(RETRY).await;
         }
     };
@@ -196,19 +226,25 @@ async fn take_down(services: &Arc<Services>, entry: &Arc<PodEntry>) {
 /// Kills a shim and all that it holds.
 pub(crate) async fn remove_shim(services: &Services, id: &str) {
     while let Err(error) = services.launcher.clean(id).await {
-        tracing::error!(shim.id = id, error = chain(&error), "the pod's shim is not gone");
+        tracing::error!(
+            shim.id = id,
+            error = chain(&error),
+            "the pod's shim is not gone"
+        );
         tokio::time::sleep(RETRY).await;
     }
 }
 
 /// Removes all files of a pod but its logs.
 pub(crate) async fn remove_files(services: &Services, uid: &str) {
-    let dirs = [services.layout.pod(uid), services.layout.memory_volumes().join(uid)];
+    let dirs = [
+        services.layout.pod(uid),
+        services.layout.memory_volumes().join(uid),
+    ];
     loop {
         let all = dirs.clone();
-        let removed = tokio::task::spawn_blocking(move || {
-            all.iter().try_for_each(|dir| remove_tree(dir))
-        });
+        let removed =
+            tokio::task::spawn_blocking(move || all.iter().try_for_each(|dir| remove_tree(dir)));
         match removed.await.map_err(io::Error::other).flatten() {
             Ok(()) => return,
             Err(error) => {

@@ -59,7 +59,10 @@ fn capabilities(wanted: Option<&Wanted>) -> Capabilities {
     let mut set: Vec<String> = match (all(&add), all(&drop)) {
         (true, _) => every_capability(),
         (false, true) => Vec::new(),
-        (false, false) => default_capabilities().iter().map(|name| name.to_string()).collect(),
+        (false, false) => default_capabilities()
+            .iter()
+            .map(|name| name.to_string())
+            .collect(),
     };
     for name in add.iter().filter(|name| *name != "ALL") {
         if !set.contains(name) {
@@ -74,13 +77,47 @@ fn capabilities(wanted: Option<&Wanted>) -> Capabilities {
 /// All capabilities that Linux has (`capabilities(7)`).
 fn every_capability() -> Vec<String> {
     const ALL: &[&str] = &[
-        "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID",
-        "SETPCAP", "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW",
-        "IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE",
-        "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME",
-        "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP",
-        "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ",
-        "PERFMON", "BPF", "CHECKPOINT_RESTORE",
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "DAC_READ_SEARCH",
+        "FOWNER",
+        "FSETID",
+        "KILL",
+        "SETGID",
+        "SETUID",
+        "SETPCAP",
+        "LINUX_IMMUTABLE",
+        "NET_BIND_SERVICE",
+        "NET_BROADCAST",
+        "NET_ADMIN",
+        "NET_RAW",
+        "IPC_LOCK",
+        "IPC_OWNER",
+        "SYS_MODULE",
+        "SYS_RAWIO",
+        "SYS_CHROOT",
+        "SYS_PTRACE",
+        "SYS_PACCT",
+        "SYS_ADMIN",
+        "SYS_BOOT",
+        "SYS_NICE",
+        "SYS_RESOURCE",
+        "SYS_TIME",
+        "SYS_TTY_CONFIG",
+        "MKNOD",
+        "LEASE",
+        "AUDIT_WRITE",
+        "AUDIT_CONTROL",
+        "SETFCAP",
+        "MAC_OVERRIDE",
+        "MAC_ADMIN",
+        "SYSLOG",
+        "WAKE_ALARM",
+        "BLOCK_SUSPEND",
+        "AUDIT_READ",
+        "PERFMON",
+        "BPF",
+        "CHECKPOINT_RESTORE",
     ];
     ALL.iter().map(|name| format!("CAP_{name}")).collect()
 }
@@ -93,14 +130,21 @@ fn seccomp(layout: &Layout, profile: Option<&SeccompProfile>) -> Result<Seccomp,
         "RuntimeDefault" => Ok(Seccomp::RuntimeDefault),
         "Localhost" => {
             let name = profile.localhost_profile.as_deref().unwrap_or_default();
-            let plain = Path::new(name).components().all(|c| matches!(c, Component::Normal(_)));
+            let plain = Path::new(name)
+                .components()
+                .all(|c| matches!(c, Component::Normal(_)));
             if name.is_empty() || !plain {
-                return Err(ConfigError(format!("seccomp profile {name:?} is not a plain path")));
+                return Err(ConfigError(format!(
+                    "seccomp profile {name:?} is not a plain path"
+                )));
             }
             let path = layout.seccomp().join(name);
             let read = std::fs::read(&path);
             read.map(Seccomp::Profile).map_err(|error| {
-                ConfigError(format!("cannot load seccomp profile {:?}: {error}", path.display()))
+                ConfigError(format!(
+                    "cannot load seccomp profile {:?}: {error}",
+                    path.display()
+                ))
             })
         }
         _ => Ok(Seccomp::Unconfined),
@@ -113,7 +157,10 @@ mod tests {
 
     fn set(add: &[&str], drop: &[&str]) -> Vec<String> {
         let list = |l: &[&str]| Some(l.iter().map(|s| s.to_string()).collect());
-        match capabilities(Some(&Wanted { add: list(add), drop: list(drop) })) {
+        match capabilities(Some(&Wanted {
+            add: list(add),
+            drop: list(drop),
+        })) {
             Capabilities::Exactly(set) => set,
             Capabilities::Default => vec!["default".to_string()],
         }
@@ -121,7 +168,10 @@ mod tests {
 
     #[test]
     fn capabilities_are_dropped_and_added() {
-        assert_eq!(set(&["NET_BIND_SERVICE"], &["ALL"]), ["CAP_NET_BIND_SERVICE"]);
+        assert_eq!(
+            set(&["NET_BIND_SERVICE"], &["ALL"]),
+            ["CAP_NET_BIND_SERVICE"]
+        );
         assert!(set(&["ALL"], &[]).len() > 40);
         let some = set(&["SYS_TIME"], &["CHOWN"]);
         assert!(some.contains(&"CAP_SYS_TIME".to_string()));

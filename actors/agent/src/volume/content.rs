@@ -26,17 +26,35 @@ pub(super) async fn fetch(
 ) -> Result<Vec<VolumeFile>, VolumeError> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     if let Some(source) = &volume.config_map {
-        let held =
-            api::get::<ConfigMap>(&services.api, Resource::CONFIG_MAPS, namespace, &source.name)
-                .await?;
+        let held = api::get::<ConfigMap>(
+            &services.api,
+            Resource::CONFIG_MAPS,
+            namespace,
+            &source.name,
+        )
+        .await?;
         let optional = source.optional == Some(true);
         let Some(held) = held else {
             return absent(optional, "configmap", &source.name);
         };
-        let text = held.data.iter().flatten().map(|(k, v)| (k.clone(), v.clone().into_bytes()));
-        let binary = held.binary_data.iter().flatten().map(|(k, v)| (k.clone(), v.0.clone()));
+        let text = held
+            .data
+            .iter()
+            .flatten()
+            .map(|(k, v)| (k.clone(), v.clone().into_bytes()));
+        let binary = held
+            .binary_data
+            .iter()
+            .flatten()
+            .map(|(k, v)| (k.clone(), v.0.clone()));
         let items = source.items.as_deref();
-        return pick("config", text.chain(binary).collect(), items, source.default_mode, optional);
+        return pick(
+            "config",
+            text.chain(binary).collect(),
+            items,
+            source.default_mode,
+            optional,
+        );
     }
     if let Some(source) = &volume.secret {
         let name = source.secret_name.as_deref().unwrap_or_default();
@@ -45,8 +63,19 @@ pub(super) async fn fetch(
         let Some(held) = held else {
             return absent(optional, "secret", name);
         };
-        let data = held.data.iter().flatten().map(|(k, v)| (k.clone(), v.0.clone())).collect();
-        return pick("secret", data, source.items.as_deref(), source.default_mode, optional);
+        let data = held
+            .data
+            .iter()
+            .flatten()
+            .map(|(k, v)| (k.clone(), v.0.clone()))
+            .collect();
+        return pick(
+            "secret",
+            data,
+            source.items.as_deref(),
+            source.default_mode,
+            optional,
+        );
     }
     Ok(Vec::new())
 }
@@ -70,7 +99,11 @@ fn pick(
         u32::try_from(mode).unwrap_or(DEFAULT_MODE as u32) & 0o7777
     };
     let Some(items) = items.filter(|items| !items.is_empty()) else {
-        let all = data.into_iter().map(|(path, bytes)| VolumeFile { path, bytes, mode: mode(None) });
+        let all = data.into_iter().map(|(path, bytes)| VolumeFile {
+            path,
+            bytes,
+            mode: mode(None),
+        });
         return Ok(all.collect());
     };
     let mut files = Vec::new();
@@ -100,7 +133,11 @@ mod tests {
     use super::*;
 
     fn data() -> BTreeMap<String, Vec<u8>> {
-        [("a".to_string(), b"1".to_vec()), ("b".to_string(), b"2".to_vec())].into()
+        [
+            ("a".to_string(), b"1".to_vec()),
+            ("b".to_string(), b"2".to_vec()),
+        ]
+        .into()
     }
 
     #[test]
@@ -112,10 +149,17 @@ mod tests {
             ..KeyToPath::default()
         }];
         let files = pick("secret", data(), Some(&items), None, false).expect("files");
-        let expected = VolumeFile { path: "x/y".to_string(), bytes: b"2".to_vec(), mode: 0o400 };
+        let expected = VolumeFile {
+            path: "x/y".to_string(),
+            bytes: b"2".to_vec(),
+            mode: 0o400,
+        };
         assert_eq!(files, [expected]);
         let all = pick("secret", data(), None, Some(0o600), false).expect("files");
-        assert_eq!(all.iter().map(|f| f.mode).collect::<Vec<_>>(), [0o600, 0o600]);
+        assert_eq!(
+            all.iter().map(|f| f.mode).collect::<Vec<_>>(),
+            [0o600, 0o600]
+        );
     }
 
     #[test]
@@ -128,6 +172,10 @@ mod tests {
         let refused = pick("config", data(), Some(&items), None, false);
         let text = refused.expect_err("refused").to_string();
         assert_eq!(text, "references non-existent config key: no");
-        assert!(pick("config", data(), Some(&items), None, true).expect("none").is_empty());
+        assert!(
+            pick("config", data(), Some(&items), None, true)
+                .expect("none")
+                .is_empty()
+        );
     }
 }

@@ -11,7 +11,11 @@ use std::path::Path;
 pub(super) fn check(source: &HostPathVolumeSource) -> Result<(), VolumeError> {
     let path = Path::new(&source.path);
     let wanted = source.type_.as_deref().unwrap_or_default();
-    let failed = |action, source| VolumeError::Io { action, path: path.to_path_buf(), source };
+    let failed = |action, source| VolumeError::Io {
+        action,
+        path: path.to_path_buf(),
+        source,
+    };
     let found = match std::fs::metadata(path) {
         Ok(found) => Some(found.file_type()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -34,7 +38,9 @@ pub(super) fn check(source: &HostPathVolumeSource) -> Result<(), VolumeError> {
         (wanted, found) => match matches(wanted, found) {
             Some(true) => Ok(()),
             Some(false) => Err(refused(&source.path, wanted)),
-            None => Err(VolumeError::Refused(format!("hostPath type {wanted:?} is not known"))),
+            None => Err(VolumeError::Refused(format!(
+                "hostPath type {wanted:?} is not known"
+            ))),
         },
     }
 }
@@ -88,7 +94,10 @@ mod tests {
         let refused = check_of(&file, "Directory").expect_err("a file");
         assert_eq!(
             refused,
-            format!("hostPath type check failed: {} is not a directory", file.display())
+            format!(
+                "hostPath type check failed: {} is not a directory",
+                file.display()
+            )
         );
         check_of(Path::new("/dev/null"), "CharDevice").expect("it is one");
         assert!(check_of(Path::new("/dev/null"), "BlockDevice").is_err());

@@ -42,13 +42,17 @@ fn check(path: &str) -> Result<(), VolumeError> {
     });
     match plain && !parts.is_empty() {
         true => Ok(()),
-        false => Err(VolumeError::Refused(format!("invalid path {path:?} in a volume"))),
+        false => Err(VolumeError::Refused(format!(
+            "invalid path {path:?} in a volume"
+        ))),
     }
 }
 
 fn try_write(dir: &Path, files: &[VolumeFile], group: Option<u32>) -> io::Result<()> {
     make_dir(dir, group)?;
-    let stamp = Timestamp::now().strftime("..%Y_%m_%d_%H_%M_%S.%f").to_string();
+    let stamp = Timestamp::now()
+        .strftime("..%Y_%m_%d_%H_%M_%S.%f")
+        .to_string();
     let new = dir.join(&stamp);
     make_dir(&new, group)?;
     for file in files {
@@ -73,7 +77,10 @@ fn try_write(dir: &Path, files: &[VolumeFile], group: Option<u32>) -> io::Result
 }
 
 fn make_dir(dir: &Path, group: Option<u32>) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir)?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(DIR_MODE)
+        .create(dir)?;
     match group {
         Some(group) => {
             chown(dir, None, Some(group))?;
@@ -86,11 +93,19 @@ fn make_dir(dir: &Path, group: Option<u32>) -> io::Result<()> {
 fn write_file(new: &Path, file: &VolumeFile, group: Option<u32>) -> io::Result<()> {
     let path = new.join(&file.path);
     let mut parent = new.to_path_buf();
-    for part in Path::new(&file.path).parent().into_iter().flat_map(Path::components) {
+    for part in Path::new(&file.path)
+        .parent()
+        .into_iter()
+        .flat_map(Path::components)
+    {
         parent.push(part);
         make_dir(&parent, group)?;
     }
-    let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    let mut out = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)?;
     out.write_all(&file.bytes)?;
     let mut mode = file.mode;
     if let Some(group) = group {
@@ -125,7 +140,11 @@ mod tests {
     use super::*;
 
     fn file(path: &str, text: &str) -> VolumeFile {
-        VolumeFile { path: path.to_string(), bytes: text.as_bytes().to_vec(), mode: 0o640 }
+        VolumeFile {
+            path: path.to_string(),
+            bytes: text.as_bytes().to_vec(),
+            mode: 0o640,
+        }
     }
 
     #[test]
@@ -136,7 +155,10 @@ mod tests {
         let read = |name: &str| std::fs::read_to_string(at.join(name)).ok();
         assert_eq!(read("a").as_deref(), Some("1"));
         assert_eq!(read("sub/b").as_deref(), Some("2"));
-        let mode = std::fs::metadata(at.join("a")).expect("there").permissions().mode();
+        let mode = std::fs::metadata(at.join("a"))
+            .expect("there")
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o7777, 0o640);
         write(&at, &[file("a", "3")], None).expect("written");
         assert_eq!(read("a").as_deref(), Some("3"));
@@ -149,7 +171,10 @@ mod tests {
     fn a_path_that_leads_out_is_refused() {
         let dir = tempfile::tempdir().expect("a directory");
         for path in ["../x", "/x", "a/../../x", "..data", ""] {
-            assert!(write(dir.path(), &[file(path, "")], None).is_err(), "{path}");
+            assert!(
+                write(dir.path(), &[file(path, "")], None).is_err(),
+                "{path}"
+            );
         }
     }
 }

@@ -29,7 +29,10 @@ struct State {
 
 impl FakeApi {
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), revision: watch::channel(0).0 })
+        Arc::new(Self {
+            state: Mutex::default(),
+            revision: watch::channel(0).0,
+        })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -39,19 +42,28 @@ impl FakeApi {
     /// The object as JSON.
     pub fn get(&self, resource: Resource, namespace: &str, name: &str) -> Option<Value> {
         let key = ObjectKey::new(resource, namespace, name);
-        self.state().objects.get(&key).map(|o| o.to_value().expect("JSON"))
+        self.state()
+            .objects
+            .get(&key)
+            .map(|o| o.to_value().expect("JSON"))
     }
 
     /// All objects of a resource.
     pub fn all(&self, resource: Resource) -> Vec<Value> {
         let state = self.state();
-        let found = state.objects.values().filter(|o| o.key.resource == resource);
+        let found = state
+            .objects
+            .values()
+            .filter(|o| o.key.resource == resource);
         found.map(|o| o.to_value().expect("JSON")).collect()
     }
 
     /// Puts an object as a client with all rights would.
     pub fn put(&self, resource: Resource, namespace: &str, mut object: Value) -> Arc<Stored> {
-        let name = object["metadata"]["name"].as_str().expect("a name").to_string();
+        let name = object["metadata"]["name"]
+            .as_str()
+            .expect("a name")
+            .to_string();
         object["metadata"]["namespace"] = namespace.into();
         let key = ObjectKey::new(resource, namespace, &name);
         let mut state = self.state();
@@ -75,7 +87,10 @@ impl FakeApi {
 
     fn store(&self, state: &mut State, key: ObjectKey, object: Value) -> Arc<Stored> {
         state.revision += 1;
-        let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_string();
+        let uid = object["metadata"]["uid"]
+            .as_str()
+            .unwrap_or_default()
+            .to_string();
         let api_version = object["apiVersion"].as_str().unwrap_or("v1").to_string();
         let kind = object["kind"].as_str().unwrap_or_default().to_string();
         let map = object.as_object().expect("an object").clone();
@@ -90,7 +105,10 @@ impl FakeApi {
     }
 
     fn tell(&self, state: &mut State, event: WatchEvent) {
-        if event.object().is_some_and(|o| o.key.resource == Resource::PODS) {
+        if event
+            .object()
+            .is_some_and(|o| o.key.resource == Resource::PODS)
+        {
             state.watchers.retain(|(node, sender)| {
                 !on_node(&event, node) || sender.try_send(Ok(event.clone())).is_ok()
             });
@@ -102,16 +120,29 @@ impl FakeApi {
         match request {
             Request::Get { key, .. } => {
                 let held = self.state().objects.get(&key).cloned();
-                held.map(Answer::object).ok_or_else(|| StatusError::not_found(&key))
+                held.map(Answer::object)
+                    .ok_or_else(|| StatusError::not_found(&key))
             }
             Request::List(list) => {
                 let state = self.state();
                 let of = |o: &&Arc<Stored>| o.key.resource == list.resource;
                 let items = state.objects.values().filter(of).cloned().collect();
-                let list = ObjectList { revision: state.revision, items, ..ObjectList::default() };
-                Ok(Answer { content: Content::List(list), warnings: Vec::new() })
+                let list = ObjectList {
+                    revision: state.revision,
+                    items,
+                    ..ObjectList::default()
+                };
+                Ok(Answer {
+                    content: Content::List(list),
+                    warnings: Vec::new(),
+                })
             }
-            Request::Create { resource, namespace, object, .. } => {
+            Request::Create {
+                resource,
+                namespace,
+                object,
+                ..
+            } => {
                 let object: Value = serde_json::from_slice(&object).expect("JSON");
                 let name = object["metadata"]["name"].as_str().expect("a name");
                 let key = ObjectKey::new(resource.clone(), &namespace, name);
@@ -120,10 +151,18 @@ impl FakeApi {
                 }
                 Ok(Answer::object(self.put(resource, &namespace, object)))
             }
-            Request::Patch { key, subresource, patch, .. } => {
+            Request::Patch {
+                key,
+                subresource,
+                patch,
+                ..
+            } => {
                 let patch: Value = serde_json::from_slice(&patch).expect("JSON");
                 let mut state = self.state();
-                let held = state.objects.get(&key).ok_or_else(|| StatusError::not_found(&key))?;
+                let held = state
+                    .objects
+                    .get(&key)
+                    .ok_or_else(|| StatusError::not_found(&key))?;
                 let mut object = held.to_value().expect("JSON");
                 let uid = patch["metadata"]["uid"].as_str();
                 if uid.is_some_and(|uid| *held.uid != *uid) {
@@ -153,7 +192,9 @@ impl FakeApi {
 
     fn delete_gracefully(&self, held: &Stored, grace_s: i64) {
         let mut object = held.to_value().expect("JSON");
-        let at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let at = jiff::Timestamp::now()
+            .strftime("%Y-%m-%dT%H:%M:%SZ")
+            .to_string();
         object["metadata"]["deletionTimestamp"] = at.into();
         object["metadata"]["deletionGracePeriodSeconds"] = grace_s.into();
         self.put(held.key.resource.clone(), &held.key.namespace, object);
@@ -163,14 +204,23 @@ impl FakeApi {
         let node = request.selection.fields.replace("spec.nodeName=", "");
         let (sender, receiver) = mpsc::channel(10_000);
         let mut state = self.state();
-        for object in state.objects.values().filter(|o| o.key.resource == Resource::PODS) {
+        for object in state
+            .objects
+            .values()
+            .filter(|o| o.key.resource == Resource::PODS)
+        {
             let event = WatchEvent::Added(object.clone());
             if on_node(&event, &node) {
                 sender.try_send(Ok(event)).expect("room");
             }
         }
         let revision = state.revision;
-        sender.try_send(Ok(WatchEvent::Bookmark { revision, initial_end: true })).expect("room");
+        sender
+            .try_send(Ok(WatchEvent::Bookmark {
+                revision,
+                initial_end: true,
+            }))
+            .expect("room");
         state.watchers.push((node, sender));
         Watch::new(receiver)
     }

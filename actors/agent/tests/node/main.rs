@@ -16,9 +16,14 @@ fn main() -> ExitCode {
         arguments.next();
         return kabuki_runtime::shim_main(arguments);
     }
-    let named: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let named: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| !a.starts_with('-'))
+        .collect();
     if std::env::args().any(|a| a == "--list") {
-        cases::ALL.iter().for_each(|(name, _)| println!("{name}: test"));
+        cases::ALL
+            .iter()
+            .for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;
     }
     if std::env::var_os(INSIDE).is_none() {
@@ -40,15 +45,25 @@ fn main() -> ExitCode {
             .expect("a runtime");
         let begun = std::time::Instant::now();
         let outcome = runtime.block_on(async { tokio::spawn(case()).await });
+        if outcome.is_err() {
+            runtime.block_on(node::TestNode::sweep());
+        }
         runtime.shutdown_timeout(std::time::Duration::from_secs(2));
         let word = if outcome.is_ok() { "ok" } else { "FAILED" };
-        println!("test {name} ... {word} ({} ms)", begun.elapsed().as_millis());
+        println!(
+            "test {name} ... {word} ({} ms)",
+            begun.elapsed().as_millis()
+        );
         if outcome.is_err() {
             failed.push(name);
         }
     }
     println!("{} failed: {failed:?}", failed.len());
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Runs the same program inside new namespaces.
@@ -61,5 +76,9 @@ fn enter(arguments: &[String]) -> ExitCode {
         .env(INSIDE, "1")
         .status()
         .expect("unshare runs");
-    if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

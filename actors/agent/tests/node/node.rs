@@ -12,12 +12,15 @@ use kabuki_runtime::image::{ImageConfig, LoadOptions};
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Longer than anything here takes on a loaded machine.
 const LIMIT: Duration = Duration::from_secs(30);
 pub const IMAGE: &str = "localhost/demo:v1";
+
+/// The directories of all nodes so far.
+static STARTED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 pub struct TestNode {
     pub api: Arc<FakeApi>,
@@ -29,8 +32,26 @@ pub struct TestNode {
 
 impl TestNode {
     pub async fn start() -> Self {
-        let dir = tempfile::Builder::new().prefix("kabuki-node").tempdir().expect("a directory");
-        Self::start_in(dir.keep(), FakeApi::new()).await
+        let dir = tempfile::Builder::new()
+            .prefix("kabuki-node")
+            .tempdir()
+            .expect("a directory");
+        let dir = dir.keep();
+        STARTED
+            .lock()
+            .expect("no panic while locked")
+            .push(dir.clone());
+        Self::start_in(dir, FakeApi::new()).await
+    }
+
+    /// Removes what failed cases left.
+    pub async fn sweep() {
+        let started = std::mem::take(&mut *STARTED.lock().expect("no panic while locked"));
+        for dir in started.iter().filter(|dir| dir.exists()) {
+            if let Err(errors) = reset(dir).await {
+                println!("left behind: {errors:?}");
+            }
+        }
     }
 
     pub async fn start_in(dir: PathBuf, api: Arc<FakeApi>) -> Self {
@@ -45,11 +66,21 @@ impl TestNode {
         let agent = NodeAgent::open(config, &tree).await.expect("a node");
         if agent.images().list().is_empty() {
             let options = LoadOptions::default();
-            agent.images().load_bytes(image().into(), options).await.expect("an image");
+            agent
+                .images()
+                .load_bytes(image().into(), options)
+                .await
+                .expect("an image");
         }
         let spec = SupervisorSpec::new(Strategy::OneForOne).child(agent.child());
         let root = Root::start(&tree, "node", spec).await.expect("a tree");
-        Self { api, tree, agent, dir, root: Some(root) }
+        Self {
+            api,
+            tree,
+            agent,
+            dir,
+            root: Some(root),
+        }
     }
 
     /// Ends the actors; containers run on.
@@ -85,7 +116,8 @@ impl TestNode {
     }
 
     pub fn run(&self, name: &str, script: &str, more: Value) {
-        self.api.put(Resource::PODS, "default", self.pod(name, script, more));
+        self.api
+            .put(Resource::PODS, "default", self.pod(name, script, more));
     }
 
     pub fn get(&self, name: &str) -> Option<Value> {
@@ -108,12 +140,18 @@ impl TestNode {
         };
         match tokio::time::timeout(LIMIT, wait).await {
             Ok(pod) => pod,
-            Err(_) => panic!("{name} is not as wanted: {:#}", self.get(name).unwrap_or_default()),
+            Err(_) => panic!(
+                "{name} is not as wanted: {:#}",
+                self.get(name).unwrap_or_default()
+            ),
         }
     }
 
     pub async fn until_running(&self, name: &str) -> Value {
-        self.until(name, |pod| pod["status"]["phase"] == "Running" && ready(pod)).await
+        self.until(name, |pod| {
+            pod["status"]["phase"] == "Running" && ready(pod)
+        })
+        .await
     }
 
     pub async fn until_gone(&self, name: &str) {
@@ -124,7 +162,11 @@ impl TestNode {
             }
         };
         let gone = tokio::time::timeout(LIMIT, wait).await;
-        assert!(gone.is_ok(), "{name} is still there: {:#}", self.get(name).unwrap_or_default());
+        assert!(
+            gone.is_ok(),
+            "{name} is still there: {:#}",
+            self.get(name).unwrap_or_default()
+        );
     }
 
     /// Waits for something that no event tells of.
@@ -137,7 +179,8 @@ impl TestNode {
     }
 
     pub async fn until_event(&self, name: &str, wanted: &str) {
-        self.eventually(wanted, || self.events(name).iter().any(|e| e == wanted)).await;
+        self.eventually(wanted, || self.events(name).iter().any(|e| e == wanted))
+            .await;
     }
 
     /// Output reaches the log a moment after it was written.
@@ -157,11 +200,13 @@ impl TestNode {
     }
 
     pub async fn until_actor(&self, name: &str) {
-        self.eventually("the pod's actor", || self.has_actor(name)).await;
+        self.eventually("the pod's actor", || self.has_actor(name))
+            .await;
     }
 
     pub async fn until_no_actor(&self, name: &str) {
-        self.eventually("the end of the pod's actor", || !self.has_actor(name)).await;
+        self.eventually("the end of the pod's actor", || !self.has_actor(name))
+            .await;
     }
 
     /// Deletes a pod that may be gone already.
@@ -173,7 +218,10 @@ impl TestNode {
 
     /// What tells this node's shims from others'.
     pub fn run_mark(&self) -> String {
-        kabuki_agent::Layout::new(&self.dir).run.to_string_lossy().into_owned()
+        kabuki_agent::Layout::new(&self.dir)
+            .run
+            .to_string_lossy()
+            .into_owned()
     }
 
     pub async fn delete(&self, name: &str, grace_s: i64) {
@@ -226,7 +274,10 @@ impl TestNode {
 }
 
 pub fn pod_ref(name: &str) -> PodRef {
-    PodRef { namespace: "default".to_string(), name: name.to_string() }
+    PodRef {
+        namespace: "default".to_string(),
+        name: name.to_string(),
+    }
 }
 
 pub fn log_of(name: &str) -> LogRequest {
@@ -244,7 +295,10 @@ pub fn log_of(name: &str) -> LogRequest {
 
 pub fn ready(pod: &Value) -> bool {
     let conditions = pod["status"]["conditions"].as_array();
-    conditions.into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True")
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|c| c["type"] == "Ready" && c["status"] == "True")
 }
 
 fn overlay(target: &mut Value, more: &Value) {
@@ -268,7 +322,9 @@ fn image() -> Vec<u8> {
         ),
         Entry::file("etc/group", 0o644, &b"root:x:0:\napp:x:1000:\n"[..]),
     ];
-    for applet in ["sh", "sleep", "cat", "echo", "id", "ls", "wc", "nc", "stat", "env", "touch", "kill"] {
+    for applet in [
+        "sh", "sleep", "cat", "echo", "id", "ls", "wc", "nc", "stat", "env", "touch", "kill",
+    ] {
         entries.push(Entry::symlink(&format!("bin/{applet}"), "busybox"));
     }
     let config = ImageConfig {
@@ -277,6 +333,9 @@ fn image() -> Vec<u8> {
         ..ImageConfig::default()
     };
     let mut archive = Vec::new();
-    ImageBuilder::new(config).layer(entries).write(&[IMAGE], &mut archive).expect("an archive");
+    ImageBuilder::new(config)
+        .layer(entries)
+        .write(&[IMAGE], &mut archive)
+        .expect("an archive");
     archive
 }

@@ -34,7 +34,10 @@ impl Backoff {
     /// Counts a failure of which the first is not delayed at all.
     pub fn fail_free_once(&mut self, initial_ms: i64, max_ms: i64) -> i64 {
         let first = self.failures == 0;
-        let delay = Self { failures: self.failures.saturating_sub(1) }.fail(initial_ms, max_ms);
+        let delay = Self {
+            failures: self.failures.saturating_sub(1),
+        }
+        .fail(initial_ms, max_ms);
         self.failures = self.failures.saturating_add(1);
         if first { 0 } else { delay }
     }
@@ -59,7 +62,9 @@ pub(super) fn shown(ms: i64) -> String {
 }
 
 fn trimmed(seconds: i64, millis: i64) -> String {
-    format!("{seconds}.{millis:03}").trim_end_matches('0').to_string()
+    format!("{seconds}.{millis:03}")
+        .trim_end_matches('0')
+        .to_string()
 }
 
 #[cfg(test)]
@@ -72,7 +77,10 @@ mod tests {
         let delays: Vec<String> = (0..8)
             .map(|_| shown(backoff.fail_free_once(RESTART_MS, RESTART_MAX_MS)))
             .collect();
-        assert_eq!(delays, ["0s", "10s", "20s", "40s", "1m20s", "2m40s", "5m0s", "5m0s"]);
+        assert_eq!(
+            delays,
+            ["0s", "10s", "20s", "40s", "1m20s", "2m40s", "5m0s", "5m0s"]
+        );
         backoff.reset();
         assert_eq!(backoff.fail_free_once(RESTART_MS, RESTART_MAX_MS), 0);
     }

@@ -1,5 +1,6 @@
 //! The containers: image, instance, restart.
 
+use super::PodMachine;
 use super::after_ms;
 use super::backoff::{
     CONFIG_MAX_MS, CONFIG_MS, FORGIVEN_AFTER_S, PULL_ERROR_SHOWN_MS, RESTART_MAX_MS, RESTART_MS,
@@ -8,7 +9,6 @@ use super::backoff::{
 use super::effect::{Effect, PullPolicy};
 use super::fact::{Exit, ImageFailure, Instance, PullReport};
 use super::state::{Container, Ended, Image, Life, Sandbox, Volumes};
-use super::PodMachine;
 use jiff::Timestamp;
 
 /// The reason of an instance that never ran; the code is that of a command that cannot start.
@@ -60,15 +60,23 @@ impl PodMachine {
         let ask = match &mut container.image {
             Image::Unknown => true,
             Image::Failed { retry_at, .. } if *retry_at <= now => true,
-            Image::Failed { reason, message, shown_until, .. }
-                if shown_until.is_some_and(|at| at <= now) =>
-            {
+            Image::Failed {
+                reason,
+                message,
+                shown_until,
+                ..
+            } if shown_until.is_some_and(|at| at <= now) => {
                 let image = &container.image_name;
                 *message = format!("Back-off pulling image {image:?}: {reason}: {message}");
                 *reason = "ImagePullBackOff".to_string();
                 *shown_until = None;
                 let image = image.clone();
-                self.record_of(index, false, "BackOff", format!("Back-off pulling image {image:?}"));
+                self.record_of(
+                    index,
+                    false,
+                    "BackOff",
+                    format!("Back-off pulling image {image:?}"),
+                );
                 self.record_of(index, true, "Failed", "Error: ImagePullBackOff".to_string());
                 return;
             }
@@ -109,7 +117,9 @@ impl PodMachine {
         }
         let ended = ended.clone();
         let finished = ended.finished_at.unwrap_or(now);
-        let ran_s = ended.started_at.map_or(0, |at| finished.as_second() - at.as_second());
+        let ran_s = ended
+            .started_at
+            .map_or(0, |at| finished.as_second() - at.as_second());
         if ran_s >= FORGIVEN_AFTER_S {
             container.restart_backoff.reset();
         }
@@ -117,7 +127,9 @@ impl PodMachine {
         let delay_ms = match (container.replacing, never_ran) {
             (true, _) => 0,
             (false, true) => container.restart_backoff.fail(RESTART_MS, RESTART_MAX_MS),
-            (false, false) => container.restart_backoff.fail_free_once(RESTART_MS, RESTART_MAX_MS),
+            (false, false) => container
+                .restart_backoff
+                .fail_free_once(RESTART_MS, RESTART_MAX_MS),
         };
         container.replacing = false;
         container.stop = None;
@@ -140,7 +152,11 @@ impl PodMachine {
                 )),
             ),
         };
-        container.life = Life::Waiting { reason: reason.to_string(), message, retry_at };
+        container.life = Life::Waiting {
+            reason: reason.to_string(),
+            message,
+            retry_at,
+        };
         let text = format!("Back-off restarting failed container {name} in pod {pod}");
         self.record_of(index, true, "BackOff", text);
     }
@@ -149,7 +165,12 @@ impl PodMachine {
     fn described(&self) -> String {
         let meta = &self.pod.metadata;
         let of = |text: &Option<String>| text.clone().unwrap_or_default();
-        format!("{}_{}({})", of(&meta.name), of(&meta.namespace), of(&meta.uid))
+        format!(
+            "{}_{}({})",
+            of(&meta.name),
+            of(&meta.namespace),
+            of(&meta.uid)
+        )
     }
 
     pub(super) fn find(&self, name: &str) -> Option<usize> {
@@ -202,16 +223,31 @@ impl PodMachine {
         let (reason, message, event, backs_off) = match failure {
             ImageFailure::InvalidName => {
                 let text = format!("Failed to apply default image tag {image:?}: {message}");
-                ("InvalidImageName", text.clone(), ("InspectFailed", text), false)
+                (
+                    "InvalidImageName",
+                    text.clone(),
+                    ("InspectFailed", text),
+                    false,
+                )
             }
             ImageFailure::NeverPull => {
                 let text =
                     format!("Container image {image:?} is not present with pull policy of Never");
-                ("ErrImageNeverPull", text.clone(), ("ErrImageNeverPull", text), false)
+                (
+                    "ErrImageNeverPull",
+                    text.clone(),
+                    ("ErrImageNeverPull", text),
+                    false,
+                )
             }
             ImageFailure::Inspect => {
                 let text = format!("Failed to inspect image {image:?}: {message}");
-                ("ImageInspectError", text.clone(), ("InspectFailed", text), false)
+                (
+                    "ImageInspectError",
+                    text.clone(),
+                    ("InspectFailed", text),
+                    false,
+                )
             }
             ImageFailure::Pull | ImageFailure::Unreachable => {
                 let text = format!("Failed to pull image {image:?}: {message}");
@@ -229,7 +265,9 @@ impl PodMachine {
     }
 
     pub(super) fn container_created(&mut self, instance: &Instance) {
-        let Some(index) = self.find(&instance.container) else { return };
+        let Some(index) = self.find(&instance.container) else {
+            return;
+        };
         let container = &mut self.state.containers[index];
         if container.life != Life::Creating || container.next_instance() != *instance {
             return;
@@ -248,7 +286,9 @@ impl PodMachine {
         message: String,
         now: Timestamp,
     ) {
-        let Some(index) = self.find(&instance.container) else { return };
+        let Some(index) = self.find(&instance.container) else {
+            return;
+        };
         let container = &mut self.state.containers[index];
         if container.life != Life::Creating || container.next_instance() != *instance {
             return;
@@ -264,7 +304,9 @@ impl PodMachine {
     }
 
     pub(super) fn container_started(&mut self, instance: &Instance, at: Timestamp) {
-        let Some(index) = self.find(&instance.container) else { return };
+        let Some(index) = self.find(&instance.container) else {
+            return;
+        };
         let container = &mut self.state.containers[index];
         if container.life != Life::Starting || container.instance() != *instance {
             return;
@@ -275,7 +317,9 @@ impl PodMachine {
     }
 
     pub(super) fn start_failed(&mut self, instance: &Instance, message: String, now: Timestamp) {
-        let Some(index) = self.find(&instance.container) else { return };
+        let Some(index) = self.find(&instance.container) else {
+            return;
+        };
         let container = &mut self.state.containers[index];
         if container.life != Life::Starting || container.instance() != *instance {
             return;
@@ -294,7 +338,9 @@ impl PodMachine {
     }
 
     pub(super) fn container_exited(&mut self, instance: &Instance, exit: Exit, now: Timestamp) {
-        let Some(index) = self.find(&instance.container) else { return };
+        let Some(index) = self.find(&instance.container) else {
+            return;
+        };
         let container = &mut self.state.containers[index];
         let was_starting = container.life == Life::Starting;
         let running = matches!(container.life, Life::Running { .. });
@@ -378,12 +424,18 @@ pub(super) fn ended(attempt: Option<u32>, exit: Exit, now: Timestamp) -> Ended {
 impl Container {
     /// The newest instance.
     pub(super) fn instance(&self) -> Instance {
-        Instance { container: self.name.clone(), attempt: self.attempt.unwrap_or(0) }
+        Instance {
+            container: self.name.clone(),
+            attempt: self.attempt.unwrap_or(0),
+        }
     }
 
     /// The instance that is made next.
     pub(super) fn next_instance(&self) -> Instance {
         let attempt = self.attempt.map_or(0, |n| n.saturating_add(1));
-        Instance { container: self.name.clone(), attempt }
+        Instance {
+            container: self.name.clone(),
+            attempt,
+        }
     }
 }

@@ -23,7 +23,12 @@ pub(super) fn from_api(pod: &Pod) -> PodState {
     state.start_time = status.start_time.as_ref().map(|t| t.0);
     if let Some(phase @ ("Succeeded" | "Failed")) = status.phase.as_deref() {
         state.final_phase = Some(phase.to_string());
-        state.ips = status.pod_ips.iter().flatten().map(|ip| ip.ip.clone()).collect();
+        state.ips = status
+            .pod_ips
+            .iter()
+            .flatten()
+            .map(|ip| ip.ip.clone())
+            .collect();
     }
     let ended_for_good = state.final_phase.is_some();
     for held in status.container_statuses.iter().flatten() {
@@ -35,7 +40,10 @@ pub(super) fn from_api(pod: &Pod) -> PodState {
 fn from_status(status: &ContainerStatus, ended_for_good: bool) -> Container {
     let mut container = Container::new(&status.name, &status.image);
     container.image_id.clone_from(&status.image_id);
-    let last = status.last_state.as_ref().and_then(|s| s.terminated.as_ref());
+    let last = status
+        .last_state
+        .as_ref()
+        .and_then(|s| s.terminated.as_ref());
     container.last = last.map(terminated);
     let Some(state) = &status.state else {
         return container;
@@ -43,7 +51,10 @@ fn from_status(status: &ContainerStatus, ended_for_good: bool) -> Container {
     let attempt = u32::try_from(status.restart_count).ok();
     if let Some(held) = &state.terminated {
         container.attempt = attempt;
-        container.life = Life::Ended(Ended { attempt, ..terminated(held) });
+        container.life = Life::Ended(Ended {
+            attempt,
+            ..terminated(held)
+        });
     } else if let Some(running) = &state.running {
         container.attempt = attempt;
         container.life = Life::Ended(unknown(attempt, running.started_at.as_ref().map(|t| t.0)));
@@ -126,8 +137,12 @@ impl PodMachine {
             }
             return;
         };
-        let older = container.attempt.is_some_and(|held| held > seen.instance.attempt);
-        let newer = container.attempt.is_none_or(|held| held < seen.instance.attempt);
+        let older = container
+            .attempt
+            .is_some_and(|held| held > seen.instance.attempt);
+        let newer = container
+            .attempt
+            .is_none_or(|held| held < seen.instance.attempt);
         let over = matches!(container.life, Life::Waiting { .. } | Life::Ended(_));
         if older || (over && !newer) {
             return self.emit(Effect::RemoveContainer(seen.instance.clone()));
@@ -139,7 +154,9 @@ impl PodMachine {
         match &seen.state {
             Seen::Created => container.life = Life::Created,
             Seen::Running { started_at } => {
-                container.life = Life::Running { started_at: *started_at };
+                container.life = Life::Running {
+                    started_at: *started_at,
+                };
                 // Whether the signal went out before the agent ended is not known: once more.
                 if let Some(stop) = &mut container.stop {
                     stop.killed = false;
@@ -148,8 +165,7 @@ impl PodMachine {
             }
             Seen::Exited(exit) => {
                 container.stop = None;
-                container.life =
-                    Life::Ended(ended(Some(seen.instance.attempt), exit.clone(), now));
+                container.life = Life::Ended(ended(Some(seen.instance.attempt), exit.clone(), now));
                 self.emit(Effect::RemoveContainer(seen.instance.clone()));
             }
         }

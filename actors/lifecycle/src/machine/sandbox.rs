@@ -70,7 +70,9 @@ impl PodMachine {
             return;
         }
         let delay_ms = self.state.volume_backoff.fail(VOLUME_MS, VOLUME_MAX_MS);
-        self.state.volumes = Volumes::Failed { retry_at: after_ms(now, delay_ms) };
+        self.state.volumes = Volumes::Failed {
+            retry_at: after_ms(now, delay_ms),
+        };
         let text = format!("MountVolume.SetUp failed for volume {volume:?} : {message}");
         self.record(true, "FailedMount", text);
     }
@@ -88,7 +90,9 @@ impl PodMachine {
             return;
         }
         let delay_ms = self.state.sandbox_backoff.fail(CONFIG_MS, CONFIG_MAX_MS);
-        self.state.sandbox = Sandbox::Failed { retry_at: after_ms(now, delay_ms) };
+        self.state.sandbox = Sandbox::Failed {
+            retry_at: after_ms(now, delay_ms),
+        };
         let text = format!("Failed to create pod sandbox: {message}");
         self.record(true, "FailedCreatePodSandBox", text);
     }
@@ -118,7 +122,11 @@ impl PodMachine {
                 Life::Created => None,
                 _ => continue,
             };
-            let exit = Exit { code: KILLED, started_at, ..Exit::default() };
+            let exit = Exit {
+                code: KILLED,
+                started_at,
+                ..Exit::default()
+            };
             container.life = Life::Ended(ended(container.attempt, exit, now));
             container.stop = None;
         }
@@ -127,7 +135,9 @@ impl PodMachine {
     pub(super) fn sandbox_gone(&mut self) {
         match self.state.sandbox {
             Sandbox::TearingDown { keep_volumes: true } => self.state.sandbox = Sandbox::Absent,
-            Sandbox::TearingDown { keep_volumes: false } => self.state.sandbox = Sandbox::Gone,
+            Sandbox::TearingDown {
+                keep_volumes: false,
+            } => self.state.sandbox = Sandbox::Gone,
             _ => {}
         }
     }

@@ -262,7 +262,11 @@ impl Container {
             _ => None,
         };
         let (shown, retry) = match &self.image {
-            Image::Failed { shown_until, retry_at, .. } => (*shown_until, Some(*retry_at)),
+            Image::Failed {
+                shown_until,
+                retry_at,
+                ..
+            } => (*shown_until, Some(*retry_at)),
             _ => (None, None),
         };
         [life, shown, retry].into_iter().flatten()
@@ -271,7 +275,11 @@ impl Container {
 
 impl Life {
     pub(super) fn creating() -> Self {
-        Self::Waiting { reason: "ContainerCreating".to_string(), message: None, retry_at: None }
+        Self::Waiting {
+            reason: "ContainerCreating".to_string(),
+            message: None,
+            retry_at: None,
+        }
     }
 }
 

@@ -39,7 +39,9 @@ impl PodMachine {
         if meta.deletion_timestamp.is_none() {
             return;
         }
-        let grace_s = meta.deletion_grace_period_seconds.unwrap_or_else(|| self.grace_s());
+        let grace_s = meta
+            .deletion_grace_period_seconds
+            .unwrap_or_else(|| self.grace_s());
         self.delete_by(after_ms(now, grace_s.max(0).saturating_mul(1000)));
     }
 
@@ -50,7 +52,10 @@ impl PodMachine {
     }
 
     fn delete_by(&mut self, deadline: Timestamp) {
-        let deadline = self.state.deletion.map_or(deadline, |held| held.deadline.min(deadline));
+        let deadline = self
+            .state
+            .deletion
+            .map_or(deadline, |held| held.deadline.min(deadline));
         self.state.deletion = Some(Deletion { deadline });
     }
 
@@ -69,7 +74,10 @@ impl PodMachine {
     /// When the pod has been active for as long as it may (`activeDeadlineSeconds`).
     pub(super) fn active_deadline(&self) -> Option<Timestamp> {
         let seconds = self.spec().active_deadline_seconds?;
-        Some(after_ms(self.state.start_time?, seconds.saturating_mul(1000)))
+        Some(after_ms(
+            self.state.start_time?,
+            seconds.saturating_mul(1000),
+        ))
     }
 
     pub(super) fn notice_deadline(&mut self, now: Timestamp) {
@@ -97,8 +105,12 @@ impl PodMachine {
         }
         self.conclude(now);
         if there {
-            self.state.sandbox = Sandbox::TearingDown { keep_volumes: false };
-            self.emit(Effect::TeardownSandbox { keep_volumes: false });
+            self.state.sandbox = Sandbox::TearingDown {
+                keep_volumes: false,
+            };
+            self.emit(Effect::TeardownSandbox {
+                keep_volumes: false,
+            });
         }
     }
 
@@ -161,7 +173,10 @@ impl PodMachine {
     /// Asks the running instance to end, and notes until when it may take.
     pub(super) fn begin_stop(&mut self, index: usize, deadline: Timestamp, text: String) {
         let container = &mut self.state.containers[index];
-        container.stop = Some(Stop { deadline, killed: false });
+        container.stop = Some(Stop {
+            deadline,
+            killed: false,
+        });
         let instance = container.instance();
         self.record_of(index, false, "Killing", text);
         self.emit(Effect::Signal(instance));

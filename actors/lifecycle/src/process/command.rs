@@ -31,7 +31,8 @@ pub fn command(
 ) -> Result<Vec<String>, ConfigError> {
     let own = |list: &Option<Vec<String>>| -> Vec<String> {
         let list = list.iter().flatten();
-        list.map(|text| expand(text, |name| env.declared(name))).collect()
+        list.map(|text| expand(text, |name| env.declared(name)))
+            .collect()
     };
     let (command, args) = (own(&container.command), own(&container.args));
     let mut all = match command.is_empty() {
@@ -66,8 +67,11 @@ mod tests {
 
     fn run(command_: &[&str], args: &[&str]) -> Result<Vec<String>, ConfigError> {
         let list = |l: &[&str]| Some(l.iter().map(|s| s.to_string()).collect());
-        let container =
-            Container { command: list(command_), args: list(args), ..Container::default() };
+        let container = Container {
+            command: list(command_),
+            args: list(args),
+            ..Container::default()
+        };
         let image = ImageDefaults {
             entrypoint: vec!["/entry".to_string()],
             cmd: vec!["default".to_string()],
@@ -91,6 +95,9 @@ mod tests {
             &ImageDefaults::default(),
             &Environment::default(),
         );
-        assert_eq!(none.expect_err("refused").to_string(), "no command specified");
+        assert_eq!(
+            none.expect_err("refused").to_string(),
+            "no command specified"
+        );
     }
 }

@@ -41,7 +41,10 @@ impl Environment {
 
     /// `NAME=value`, in order.
     pub fn lines(&self) -> Vec<String> {
-        self.all.iter().map(|(name, value)| format!("{name}={value}")).collect()
+        self.all
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect()
     }
 
     fn set(&mut self, name: &str, value: String) {
@@ -180,7 +183,9 @@ fn key_of(
     source: &EnvVarSource,
 ) -> Result<Option<String>, ConfigError> {
     let lacks_key = |key: &str, kind: &str, name: &str| {
-        ConfigError::new(format!("couldn't find key {key} in {kind} {namespace}/{name}"))
+        ConfigError::new(format!(
+            "couldn't find key {key} in {kind} {namespace}/{name}"
+        ))
     };
     if let Some(wanted) = &source.config_map_key_ref {
         let optional = wanted.optional == Some(true);
@@ -204,14 +209,19 @@ fn key_of(
             (None, None) => Err(missing("secret", &wanted.name)),
         };
     }
-    Err(ConfigError::new("valueFrom names no source that this version knows"))
+    Err(ConfigError::new(
+        "valueFrom names no source that this version knows",
+    ))
 }
 
 /// The facts that the environment of a pod that is not set up yet would lack.
 impl fields::PodFacts {
     /// The same facts with the pod's addresses.
     pub fn with_pod_ips(&self, pod_ips: Vec<String>) -> Self {
-        Self { pod_ips, ..self.clone() }
+        Self {
+            pod_ips,
+            ..self.clone()
+        }
     }
 }
 
@@ -253,10 +263,19 @@ mod tests {
                     {"name": "ME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}))
         .expect("builds");
         let lines = env.lines();
-        for expected in
-            ["PATH=/bin", "LANG=de", "P_color=red", "A=red-$(B)", "B=red-$(B)$(A)", "PW=hunter", "ME=web"]
-        {
-            assert!(lines.iter().any(|l| l == expected), "{expected} in {lines:?}");
+        for expected in [
+            "PATH=/bin",
+            "LANG=de",
+            "P_color=red",
+            "A=red-$(B)",
+            "B=red-$(B)$(A)",
+            "PW=hunter",
+            "ME=web",
+        ] {
+            assert!(
+                lines.iter().any(|l| l == expected),
+                "{expected} in {lines:?}"
+            );
         }
         assert!(!lines.iter().any(|l| l.starts_with("NO=")));
         assert!(env.skipped[0].starts_with("Keys [bad=key] from the EnvFrom configMap shop/cfg"));

@@ -37,7 +37,9 @@ pub fn field(pod: &Pod, facts: &PodFacts, path: &str) -> Result<String, ConfigEr
     let spec = pod.spec.as_ref();
     let text = |value: Option<&String>| Ok(value.cloned().unwrap_or_default());
     let ips = |ips: &[String]| match ips.is_empty() {
-        true => Err(ConfigError::new(format!("field path {path} has no value yet"))),
+        true => Err(ConfigError::new(format!(
+            "field path {path} has no value yet"
+        ))),
         false => Ok(ips.join(",")),
     };
     if let Some((map, key)) = subscript(path) {
@@ -74,7 +76,9 @@ fn subscript(path: &str) -> Option<(&str, &str)> {
 }
 
 fn listed<'a>(values: impl Iterator<Item = (&'a String, &'a String)>) -> String {
-    let lines: Vec<String> = values.map(|(key, value)| format!("{key}={value:?}")).collect();
+    let lines: Vec<String> = values
+        .map(|(key, value)| format!("{key}={value:?}"))
+        .collect();
     lines.join("\n")
 }
 
@@ -100,7 +104,12 @@ pub fn resource(
         Some(written) => quantity(&written.0)?,
         None => Quantity::ZERO,
     };
-    let unknown = || ConfigError::new(format!("unsupported container resource : {}", selector.resource));
+    let unknown = || {
+        ConfigError::new(format!(
+            "unsupported container resource : {}",
+            selector.resource
+        ))
+    };
     let (which, name) = selector.resource.split_once('.').ok_or_else(unknown)?;
     let resources = container.resources.as_ref();
     let limit = resources.and_then(|r| r.limits.as_ref()?.get(name));
@@ -117,7 +126,13 @@ pub fn resource(
         (None, "limits", "ephemeral-storage") => Quantity::from_value(node.ephemeral_storage),
         (None, _, _) => Quantity::ZERO,
     };
-    let of = |q: &Quantity| if name == "cpu" { q.milli_ceil() } else { q.value_ceil() };
+    let of = |q: &Quantity| {
+        if name == "cpu" {
+            q.milli_ceil()
+        } else {
+            q.value_ceil()
+        }
+    };
     let divisor = match (divisor.is_zero(), name) {
         (true, "cpu") => 1000,
         (true, _) => 1,
@@ -128,7 +143,8 @@ pub fn resource(
 }
 
 fn quantity(text: &str) -> Result<Quantity, ConfigError> {
-    text.parse().map_err(|error| ConfigError::new(format!("quantity {text:?}: {error}")))
+    text.parse()
+        .map_err(|error| ConfigError::new(format!("quantity {text:?}: {error}")))
 }
 
 #[cfg(test)]
@@ -143,7 +159,11 @@ mod tests {
         }]}}))
         .expect("a pod");
         let own = &pod.spec.as_ref().expect("spec").containers[0];
-        let node = NodeResources { cpu_milli: 4000, memory: 1 << 30, ephemeral_storage: 5 };
+        let node = NodeResources {
+            cpu_milli: 4000,
+            memory: 1 << 30,
+            ephemeral_storage: 5,
+        };
         let value = |what: &str, divisor: &str| {
             let selector = serde_json::from_value(json!({"resource": what, "divisor": divisor}));
             resource(&pod, own, &node, &selector.expect("a selector"))
@@ -162,10 +182,16 @@ mod tests {
             "metadata": {"name": "web", "labels": {"app.kubernetes.io/name": "x"}}, "spec": {"containers": []},
         }))
         .expect("a pod");
-        let facts = PodFacts { pod_ips: vec!["10.0.0.2".to_string()], ..PodFacts::default() };
+        let facts = PodFacts {
+            pod_ips: vec!["10.0.0.2".to_string()],
+            ..PodFacts::default()
+        };
         let value = |path: &str| field(&pod, &facts, path);
         assert_eq!(value("metadata.name").as_deref(), Ok("web"));
-        assert_eq!(value("metadata.labels['app.kubernetes.io/name']").as_deref(), Ok("x"));
+        assert_eq!(
+            value("metadata.labels['app.kubernetes.io/name']").as_deref(),
+            Ok("x")
+        );
         assert_eq!(value("metadata.labels['no']").as_deref(), Ok(""));
         assert_eq!(value("status.podIP").as_deref(), Ok("10.0.0.2"));
         assert!(value("status.hostIP").is_err());

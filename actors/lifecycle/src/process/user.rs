@@ -40,14 +40,20 @@ pub fn choose_user(
 ) -> Result<UserChoice, ConfigError> {
     let own = container.security_context.as_ref();
     let shared = pod.spec.as_ref().and_then(|s| s.security_context.as_ref());
-    let user = own.and_then(|c| c.run_as_user).or(shared.and_then(|c| c.run_as_user));
-    let group = own.and_then(|c| c.run_as_group).or(shared.and_then(|c| c.run_as_group));
+    let user = own
+        .and_then(|c| c.run_as_user)
+        .or(shared.and_then(|c| c.run_as_user));
+    let group = own
+        .and_then(|c| c.run_as_group)
+        .or(shared.and_then(|c| c.run_as_group));
     let non_root = own
         .and_then(|c| c.run_as_non_root)
         .or(shared.and_then(|c| c.run_as_non_root))
         .unwrap_or(false);
     let mut supplemental = Vec::new();
-    let listed = shared.iter().flat_map(|c| c.supplemental_groups.iter().flatten());
+    let listed = shared
+        .iter()
+        .flat_map(|c| c.supplemental_groups.iter().flatten());
     for id in listed.chain(shared.and_then(|c| c.fs_group.as_ref())) {
         let id = number("group", *id)?;
         if !supplemental.contains(&id) {
@@ -87,7 +93,12 @@ pub fn check_non_root(
     }
     let meta = &pod.metadata;
     let of = |text: &Option<String>| text.clone().unwrap_or_default();
-    let pod = format!("{}_{}({})", of(&meta.name), of(&meta.namespace), of(&meta.uid));
+    let pod = format!(
+        "{}_{}({})",
+        of(&meta.name),
+        of(&meta.namespace),
+        of(&meta.uid)
+    );
     let place = format!("(pod: {pod:?}, container: {container})");
     let refused = if choice.explicit && found.uid == 0 {
         format!("container's runAsUser breaks non-root policy {place}")
@@ -125,8 +136,14 @@ mod tests {
 
     #[test]
     fn root_is_refused_where_it_is_forbidden() {
-        let root = Identity { uid: 0, numeric: true };
-        let named = Identity { uid: 7, numeric: false };
+        let root = Identity {
+            uid: 0,
+            numeric: true,
+        };
+        let named = Identity {
+            uid: 7,
+            numeric: false,
+        };
         let place = "(pod: \"web_d(u)\", container: c)";
         let forbid = json!({"runAsNonRoot": true});
         assert_eq!(

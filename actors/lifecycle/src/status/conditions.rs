@@ -32,43 +32,86 @@ pub(super) fn of(
         containers_ready,
         plain("PodScheduled", true),
     ];
-    let held = pod.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
-    let mut conditions: Vec<PodCondition> =
-        values.into_iter().map(|value| timed(pod, held, state, value, now)).collect();
-    let foreign = held.iter().filter(|h| !conditions.iter().any(|c| c.type_ == h.type_));
+    let held = pod
+        .status
+        .as_ref()
+        .and_then(|s| s.conditions.as_deref())
+        .unwrap_or_default();
+    let mut conditions: Vec<PodCondition> = values
+        .into_iter()
+        .map(|value| timed(pod, held, state, value, now))
+        .collect();
+    let foreign = held
+        .iter()
+        .filter(|h| !conditions.iter().any(|c| c.type_ == h.type_));
     let foreign: Vec<PodCondition> = foreign.cloned().collect();
     conditions.extend(foreign);
     conditions
 }
 
 fn plain(type_: &'static str, status: bool) -> Value {
-    Value { type_, status, reason: None, message: None }
+    Value {
+        type_,
+        status,
+        reason: None,
+        message: None,
+    }
 }
 
 fn containers_ready(phase: &str, containers: &[ContainerStatus]) -> Value {
     let value = plain("ContainersReady", false);
     match phase {
-        "Succeeded" => return Value { reason: Some("PodCompleted"), ..value },
-        "Failed" => return Value { reason: Some("PodFailed"), ..value },
+        "Succeeded" => {
+            return Value {
+                reason: Some("PodCompleted"),
+                ..value
+            };
+        }
+        "Failed" => {
+            return Value {
+                reason: Some("PodFailed"),
+                ..value
+            };
+        }
         _ => {}
     }
-    let unready: Vec<&str> =
-        containers.iter().filter(|c| !c.ready).map(|c| c.name.as_str()).collect();
+    let unready: Vec<&str> = containers
+        .iter()
+        .filter(|c| !c.ready)
+        .map(|c| c.name.as_str())
+        .collect();
     if unready.is_empty() {
-        return Value { status: true, ..value };
+        return Value {
+            status: true,
+            ..value
+        };
     }
     let message = format!("containers with unready status: [{}]", unready.join(" "));
-    Value { reason: Some("ContainersNotReady"), message: Some(message), ..value }
+    Value {
+        reason: Some("ContainersNotReady"),
+        message: Some(message),
+        ..value
+    }
 }
 
 /// Ready is that all containers are, and all readiness gates are true.
 fn ready(pod: &Pod, containers: &Value) -> Value {
     let value = plain("Ready", containers.status);
     if !containers.status {
-        return Value { reason: containers.reason, message: containers.message.clone(), ..value };
+        return Value {
+            reason: containers.reason,
+            message: containers.message.clone(),
+            ..value
+        };
     }
-    let gates = pod.spec.iter().flat_map(|s| s.readiness_gates.iter().flatten());
-    let held = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    let gates = pod
+        .spec
+        .iter()
+        .flat_map(|s| s.readiness_gates.iter().flatten());
+    let held = pod
+        .status
+        .iter()
+        .flat_map(|s| s.conditions.iter().flatten());
     let mut missing = Vec::new();
     for gate in gates {
         let type_ = &gate.condition_type;
@@ -87,7 +130,12 @@ fn ready(pod: &Pod, containers: &Value) -> Value {
         return value;
     }
     let message = Some(missing.join(", "));
-    Value { status: false, reason: Some("ReadinessGatesNotReady"), message, ..value }
+    Value {
+        status: false,
+        reason: Some("ReadinessGatesNotReady"),
+        message,
+        ..value
+    }
 }
 
 fn timed(
@@ -108,7 +156,10 @@ fn timed(
             .and_then(|c| c.last_transition_time.as_ref())
             .map_or(now, |t| t.0),
     };
-    let known = Condition { status: status.to_string(), since };
+    let known = Condition {
+        status: status.to_string(),
+        since,
+    };
     state.conditions.insert(value.type_.to_string(), known);
     PodCondition {
         type_: value.type_.to_string(),

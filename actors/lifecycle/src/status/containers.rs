@@ -1,7 +1,7 @@
 //! `containerStatuses`.
 
-use crate::machine::{Container, Ended, Image, Life, PodState};
 use super::whole_seconds;
+use crate::machine::{Container, Ended, Image, Life, PodState};
 use k8s_openapi::api::core::v1::{
     self as core, ContainerState, ContainerStateRunning, ContainerStateTerminated,
     ContainerStateWaiting, ContainerStatus, Pod,
@@ -22,12 +22,16 @@ pub(super) fn of(pod: &Pod, state: &PodState) -> Vec<ContainerStatus> {
 
 fn one(uid: &str, spec: Option<&core::Container>, container: &Container) -> ContainerStatus {
     let running = matches!(container.life, Life::Running { .. });
-    let resources = spec.and_then(|s| s.resources.clone()).filter(|r| *r != Default::default());
+    let resources = spec
+        .and_then(|s| s.resources.clone())
+        .filter(|r| *r != Default::default());
     ContainerStatus {
         name: container.name.clone(),
         image: container.image_name.clone(),
         image_id: container.image_id.clone(),
-        container_id: container.attempt.map(|n| container_id(uid, &container.name, n)),
+        container_id: container
+            .attempt
+            .map(|n| container_id(uid, &container.name, n)),
         ready: running,
         started: Some(running),
         restart_count: i32::try_from(container.restart_count()).unwrap_or(i32::MAX),
@@ -59,13 +63,19 @@ pub fn instance_id(uid: &str, name: &str, attempt: u32) -> String {
         true => digits.to_ascii_lowercase(),
         false => format!("{:016x}{:016x}", hash(1, uid), hash(2, uid)),
     };
-    format!("{pod}{:016x}{:08x}{attempt:08x}", hash(3, name), hash(4, name) >> 32)
+    format!(
+        "{pod}{:016x}{:08x}{attempt:08x}",
+        hash(3, name),
+        hash(4, name) >> 32
+    )
 }
 
 /// FNV-1a with a seed.
 fn hash(seed: u8, text: &str) -> u64 {
     let bytes = std::iter::once(seed).chain(text.bytes());
-    bytes.fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+    bytes.fold(0xcbf2_9ce4_8422_2325, |h, b| {
+        (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 fn state_of(uid: &str, container: &Container) -> ContainerState {
@@ -76,7 +86,9 @@ fn state_of(uid: &str, container: &Container) -> ContainerState {
             state.running = Some(ContainerStateRunning { started_at });
         }
         Life::Ended(ended) => state.terminated = Some(terminated(uid, &container.name, ended)),
-        Life::Waiting { reason, message, .. } => {
+        Life::Waiting {
+            reason, message, ..
+        } => {
             state.waiting = Some(waiting(container, reason, message.clone()));
         }
         Life::Creating | Life::Created | Life::Starting => {
@@ -88,11 +100,19 @@ fn state_of(uid: &str, container: &Container) -> ContainerState {
 
 fn waiting(container: &Container, reason: &str, message: Option<String>) -> ContainerStateWaiting {
     match (&container.image, reason) {
-        (Image::Failed { reason, message, .. }, "ContainerCreating") => ContainerStateWaiting {
+        (
+            Image::Failed {
+                reason, message, ..
+            },
+            "ContainerCreating",
+        ) => ContainerStateWaiting {
             reason: Some(reason.clone()),
             message: Some(message.clone()),
         },
-        _ => ContainerStateWaiting { reason: Some(reason.to_string()), message },
+        _ => ContainerStateWaiting {
+            reason: Some(reason.to_string()),
+            message,
+        },
     }
 }
 

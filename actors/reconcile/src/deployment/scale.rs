@@ -13,7 +13,6 @@ impl Rollout<'_> {
     }
 
     pub(super) fn scale(&mut self) {
-        let wanted = self.wanted();
         let active: Vec<usize> = (0..self.sets.len())
             .filter(|i| self.sets[*i].replicas > 0)
             .collect();
@@ -23,7 +22,9 @@ impl Rollout<'_> {
             _ => None,
         };
         if let Some(only) = only {
-            self.resize(only, wanted);
+            // The pods of a set that has just been told to have none still count.
+            let size = self.size_of_new(self.sets[only].replicas);
+            self.resize(only, size);
             self.note_size(only);
         } else if self.is_saturated() {
             let new = self.new;
@@ -61,7 +62,10 @@ impl Rollout<'_> {
             .iter()
             .map(|i| self.sets[*i].replicas)
             .fold(0, i32::saturating_add);
-        let change = allowed - present;
+        // Growing waits for pods that are to go and have not gone yet.
+        let all = self.sets.iter().map(|s| s.at_most()).fold(0, i32::saturating_add);
+        let room = allowed.saturating_sub(all).max(0);
+        let change = (allowed - present).min(room);
         // The largest first; among equals the newest when growing, the oldest when shrinking.
         active.sort_by_key(|i| {
             let age = i32::try_from(*i).unwrap_or(0);

@@ -52,8 +52,8 @@ Containers:
     Environment:    <none>
     Mounts:         <none>
 Conditions:
-  Type   Status
-  Ready  True 
+  Type           Status
+  Ready          True 
 Volumes:         <none>
 QoS Class:       BestEffort
 Node-Selectors:  <none>
@@ -94,9 +94,9 @@ Pod Template:
   Node-Selectors:  <none>
   Tolerations:     <none>
 Conditions:
-  Type       Status  Reason
-  ----       ------  ------
-  Available  True    MinimumReplicasAvailable 
+  Type           Status  Reason
+  ----           ------  ------
+  Available      True    MinimumReplicasAvailable 
 OldReplicaSets:  <none>
 NewReplicaSet:   <none>
 Events:          <none>

@@ -63,9 +63,9 @@ impl Tables {
             let same = |f: &Found| f.kind.resource == first.kind.resource;
             let length = rest.iter().take_while(|f| same(f)).count();
             let mut rows = Vec::new();
-            if !self
+            if self
                 .current
-                .is_some_and(|k| k.resource == first.kind.resource)
+                .is_none_or(|k| k.resource != first.kind.resource)
             {
                 if self.current.is_some() && !self.args.no_headers {
                     out.push('\n');

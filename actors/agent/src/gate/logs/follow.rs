@@ -27,7 +27,11 @@ impl Follower {
         let files = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
         // The directory, because rotation renames the file and makes another one.
         let dir = path.parent().unwrap_or(path);
-        add_watch(&files, dir, WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO)?;
+        add_watch(
+            &files,
+            dir,
+            WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO,
+        )?;
         Ok(Self {
             entry: entry.clone(),
             instance: instance.clone(),

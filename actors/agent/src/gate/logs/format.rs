@@ -74,7 +74,9 @@ impl Filter {
             return;
         };
         if let Some(since) = self.since {
-            let at = std::str::from_utf8(time).ok().and_then(|t| t.parse::<Timestamp>().ok());
+            let at = std::str::from_utf8(time)
+                .ok()
+                .and_then(|t| t.parse::<Timestamp>().ok());
             if at.is_none_or(|at| at < since) {
                 return;
             }
@@ -102,7 +104,10 @@ mod tests {
 
     fn request() -> LogRequest {
         LogRequest {
-            pod: PodRef { namespace: String::new(), name: String::new() },
+            pod: PodRef {
+                namespace: String::new(),
+                name: String::new(),
+            },
             container: String::new(),
             follow: false,
             previous: false,
@@ -132,16 +137,51 @@ mod tests {
 
     #[test]
     fn times_are_shown_and_asked_for() {
-        let shown = run(LogRequest { timestamps: true, ..request() }, 9);
-        assert!(shown.starts_with("2026-01-02T03:04:05.000000001Z one\n2026-01-02T03:04:06Z two\n"));
+        let shown = run(
+            LogRequest {
+                timestamps: true,
+                ..request()
+            },
+            9,
+        );
+        assert!(
+            shown.starts_with("2026-01-02T03:04:05.000000001Z one\n2026-01-02T03:04:06Z two\n")
+        );
         let since: Timestamp = "2026-01-02T03:04:06Z".parse().expect("a time");
         let since_ns = i64::try_from(since.as_nanosecond()).ok();
-        assert_eq!(run(LogRequest { since_ns, ..request() }, 100), "two\n\n");
+        assert_eq!(
+            run(
+                LogRequest {
+                    since_ns,
+                    ..request()
+                },
+                100
+            ),
+            "two\n\n"
+        );
     }
 
     #[test]
     fn a_limit_cuts_in_the_middle_of_a_line() {
-        assert_eq!(run(LogRequest { limit_bytes: Some(5), ..request() }, 100), "one\nt");
-        assert_eq!(run(LogRequest { limit_bytes: Some(5), ..request() }, 3), "one\nt");
+        assert_eq!(
+            run(
+                LogRequest {
+                    limit_bytes: Some(5),
+                    ..request()
+                },
+                100
+            ),
+            "one\nt"
+        );
+        assert_eq!(
+            run(
+                LogRequest {
+                    limit_bytes: Some(5),
+                    ..request()
+                },
+                3
+            ),
+            "one\nt"
+        );
     }
 }

@@ -11,7 +11,9 @@ fn started_at(pod: &Value) -> Value {
 fn shims(node: &TestNode) -> Vec<i32> {
     let mut pids = Vec::new();
     for entry in std::fs::read_dir("/proc").expect("proc").flatten() {
-        let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else {
+            continue;
+        };
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let text = String::from_utf8_lossy(&line).into_owned();
         if text.contains("shim") && text.contains(&node.run_mark()) {
@@ -70,13 +72,18 @@ pub async fn every_actor_can_be_killed() {
         if node.tree.kill(path).is_err() {
             continue;
         }
-        node.eventually(&format!("{path} comes back"), || starts(path) > held).await;
+        node.eventually(&format!("{path} comes back"), || starts(path) > held)
+            .await;
     }
     let name = "another";
     node.run(name, "exec sleep 1000", json!({}));
     node.until_running(name).await;
     let after = node.until_running("web").await;
-    assert_eq!(started_at(&before), started_at(&after), "its container was not touched");
+    assert_eq!(
+        started_at(&before),
+        started_at(&after),
+        "its container was not touched"
+    );
     for name in ["web", name] {
         node.delete(name, 1).await;
         node.until_gone(name).await;

@@ -16,7 +16,7 @@ pub async fn volumes_and_environment_hold_what_the_manifest_says() {
     std::fs::write(host.path().join("file"), "of the host").expect("written");
     let script = "echo $COLOR $GREETING $FROM_IMAGE $IP; cat /cfg/color; echo; cat /sec/pw; echo; \
         cat /host/file; echo; echo x > /scratch/f && cat /scratch/f; cat /one; echo; \
-        stat -c %a /sec/pw/../pw; echo y > /mem/f && cat /mem/f; id -u; id -G; \
+        stat -Lc %a /sec/pw; echo y > /mem/f && cat /mem/f; id -u; id -G; \
         touch /cfg/new 2>/dev/null || echo read-only; cat /etc/hostname; \
         stat -c %g /scratch";
     let more = json!({
@@ -45,10 +45,18 @@ pub async fn volumes_and_environment_hold_what_the_manifest_says() {
         },
     });
     node.run("web", script, more);
-    std::fs::set_permissions(host.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .expect("allowed");
-    let pod = node.until("web", |pod| pod["status"]["phase"] == "Succeeded").await;
-    let ip = pod["status"]["podIP"].as_str().expect("an address").to_string();
+    std::fs::set_permissions(
+        host.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .expect("allowed");
+    let pod = node
+        .until("web", |pod| pod["status"]["phase"] == "Succeeded")
+        .await;
+    let ip = pod["status"]["podIP"]
+        .as_str()
+        .expect("an address")
+        .to_string();
     let log = node.log("web").await;
     let expected = format!(
         "red red! yes {ip}\nred\nhunter\nof the host\nx\nred\n440\ny\n1000\n1000 2000\nread-only\n\
@@ -69,13 +77,15 @@ pub async fn what_is_missing_is_waited_for() {
         "spec": {"volumes": [{"name": "v", "configMap": {"name": "volume"}}]},
     });
     node.run("web", "exec sleep 1000", more);
-    let failed = "FailedMount: MountVolume.SetUp failed for volume \"v\" : configmap \"volume\" not found";
+    let failed =
+        "FailedMount: MountVolume.SetUp failed for volume \"v\" : configmap \"volume\" not found";
     node.until_event("web", failed).await;
     let config = |name: &str| {
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name},
             "data": {"a": "1"}})
     };
-    node.api.put(Resource::CONFIG_MAPS, "default", config("volume"));
+    node.api
+        .put(Resource::CONFIG_MAPS, "default", config("volume"));
     let pod = node
         .until("web", |pod| {
             let state = &pod["status"]["containerStatuses"][0]["state"];
@@ -84,7 +94,8 @@ pub async fn what_is_missing_is_waited_for() {
         .await;
     let state = &pod["status"]["containerStatuses"][0]["state"];
     assert_eq!(state["waiting"]["message"], "configmap \"late\" not found");
-    node.api.put(Resource::CONFIG_MAPS, "default", config("late"));
+    node.api
+        .put(Resource::CONFIG_MAPS, "default", config("late"));
     node.until_running("web").await;
     node.remove().await;
 }

@@ -41,12 +41,21 @@ fn a_pod_runs_once_its_container_does() {
     assert_eq!(world.condition("PodReadyToStartContainers").0, "True");
     world.image();
     assert!(world.has(&Effect::CreateContainer(instance(0))));
-    assert_eq!(world.events(), ["Pulled: Container image \"demo\" already present on machine"]);
+    assert_eq!(
+        world.events(),
+        ["Pulled: Container image \"demo\" already present on machine"]
+    );
     world.tell(Fact::ContainerCreated(instance(0)));
     assert!(world.has(&Effect::StartContainer(instance(0))));
-    assert_eq!(world.condition("Ready"), ("False".to_string(), "ContainersNotReady".to_string()));
+    assert_eq!(
+        world.condition("Ready"),
+        ("False".to_string(), "ContainersNotReady".to_string())
+    );
     let at = world.now;
-    world.tell(Fact::ContainerStarted { instance: instance(0), at });
+    world.tell(Fact::ContainerStarted {
+        instance: instance(0),
+        at,
+    });
     assert_eq!(world.events(), ["Started: Started container web"]);
     assert_eq!(world.phase(), "Running");
     assert_eq!(world.condition("Ready").0, "True");
@@ -67,15 +76,23 @@ fn a_crashing_container_restarts_at_once_and_then_ever_later() {
     world.runs(1);
     assert_eq!(world.container().restart_count, 1);
     world.exits(1, 2);
-    assert_eq!(world.waiting(), (
-        "CrashLoopBackOff".to_string(),
-        "back-off 10s restarting failed container=web pod=web_default(u1)".to_string(),
-    ));
+    assert_eq!(
+        world.waiting(),
+        (
+            "CrashLoopBackOff".to_string(),
+            "back-off 10s restarting failed container=web pod=web_default(u1)".to_string(),
+        )
+    );
     let back_off = "BackOff: Back-off restarting failed container web in pod web_default(u1)";
     assert_eq!(world.events(), [back_off]);
     assert!(world.has(&Effect::WakeAt(world.now + SignedDuration::from_secs(10))));
     assert_eq!(world.phase(), "Running");
-    let last = world.container().last_state.clone().and_then(|s| s.terminated).expect("ended");
+    let last = world
+        .container()
+        .last_state
+        .clone()
+        .and_then(|s| s.terminated)
+        .expect("ended");
     assert_eq!((last.exit_code, last.reason.as_deref()), (2, Some("Error")));
     world.pass(9);
     assert_eq!(world.waiting().0, "CrashLoopBackOff");
@@ -112,28 +129,58 @@ fn the_restart_policy_decides_the_phase() {
         let mut world = World::running(json!({"restartPolicy": policy}));
         world.exits(0, code);
         assert_eq!(world.phase(), phase, "{policy} {code}");
-        let ends = world.has(&Effect::TeardownSandbox { keep_volumes: false });
+        let ends = world.has(&Effect::TeardownSandbox {
+            keep_volumes: false,
+        });
         assert_eq!(ends, phase != "Running", "{policy} {code}");
     }
     let mut world = World::running(json!({"restartPolicy": "Never"}));
     world.exits(0, 0);
-    assert_eq!(world.condition("Ready"), ("False".to_string(), "PodCompleted".to_string()));
-    assert_eq!(world.condition("Initialized"), ("True".to_string(), "PodCompleted".to_string()));
-    let ended = world.container().state.clone().and_then(|s| s.terminated).expect("ended");
+    assert_eq!(
+        world.condition("Ready"),
+        ("False".to_string(), "PodCompleted".to_string())
+    );
+    assert_eq!(
+        world.condition("Initialized"),
+        ("True".to_string(), "PodCompleted".to_string())
+    );
+    let ended = world
+        .container()
+        .state
+        .clone()
+        .and_then(|s| s.terminated)
+        .expect("ended");
     assert_eq!(ended.reason.as_deref(), Some("Completed"));
     world.tell(Fact::SandboxGone);
     assert!(!world.machine.is_finished(), "it stays until it is deleted");
     world.tell(deleted(30));
-    assert!(world.has(&Effect::Finished { delete_from_api: true }));
+    assert!(world.has(&Effect::Finished {
+        delete_from_api: true
+    }));
 }
 
 #[test]
 fn out_of_memory_has_a_reason_of_its_own() {
     let mut world = World::running(json!({"restartPolicy": "Never"}));
-    let exit = Exit { code: 137, oom_killed: true, ..Exit::default() };
-    world.tell(Fact::ContainerExited { instance: instance(0), exit });
-    let ended = world.container().state.clone().and_then(|s| s.terminated).expect("ended");
-    assert_eq!((ended.exit_code, ended.reason.as_deref()), (137, Some("OOMKilled")));
+    let exit = Exit {
+        code: 137,
+        oom_killed: true,
+        ..Exit::default()
+    };
+    world.tell(Fact::ContainerExited {
+        instance: instance(0),
+        exit,
+    });
+    let ended = world
+        .container()
+        .state
+        .clone()
+        .and_then(|s| s.terminated)
+        .expect("ended");
+    assert_eq!(
+        (ended.exit_code, ended.reason.as_deref()),
+        (137, Some("OOMKilled"))
+    );
 }
 
 #[test]
@@ -149,9 +196,13 @@ fn a_deleted_pod_is_asked_to_end_then_killed_then_taken_down() {
     assert!(world.has(&Effect::Kill(instance(0))));
     world.exits(0, 137);
     assert_eq!(world.phase(), "Failed");
-    assert!(world.has(&Effect::TeardownSandbox { keep_volumes: false }));
+    assert!(world.has(&Effect::TeardownSandbox {
+        keep_volumes: false
+    }));
     world.tell(Fact::SandboxGone);
-    assert!(world.has(&Effect::Finished { delete_from_api: true }));
+    assert!(world.has(&Effect::Finished {
+        delete_from_api: true
+    }));
     assert!(world.tell(Fact::Woken).is_empty());
 }
 
@@ -167,17 +218,28 @@ fn a_shorter_grace_and_a_vanished_pod_hurry() {
     assert!(world.has(&Effect::Kill(instance(0))));
     world.exits(0, 137);
     world.tell(Fact::SandboxGone);
-    assert!(world.has(&Effect::Finished { delete_from_api: false }));
+    assert!(world.has(&Effect::Finished {
+        delete_from_api: false
+    }));
 }
 
 #[test]
 fn a_deletion_in_between_waits_for_what_has_begun() {
     let mut world = World::new(json!({}));
     world.tell(deleted(0));
-    assert!(!world.has(&Effect::TeardownSandbox { keep_volumes: false }));
+    assert!(!world.has(&Effect::TeardownSandbox {
+        keep_volumes: false
+    }));
     world.sandbox();
-    assert!(world.has(&Effect::TeardownSandbox { keep_volumes: false }));
-    assert!(!world.effects.iter().any(|e| matches!(e, Effect::CreateContainer(_))));
+    assert!(world.has(&Effect::TeardownSandbox {
+        keep_volumes: false
+    }));
+    assert!(
+        !world
+            .effects
+            .iter()
+            .any(|e| matches!(e, Effect::CreateContainer(_)))
+    );
     assert_eq!(world.phase(), "Failed");
     let mut world = World::new(json!({}));
     world.sandbox();
@@ -185,28 +247,55 @@ fn a_deletion_in_between_waits_for_what_has_begun() {
     world.tell(deleted(0));
     world.tell(Fact::ContainerCreated(instance(0)));
     assert!(world.has(&Effect::RemoveContainer(instance(0))));
-    assert!(world.has(&Effect::TeardownSandbox { keep_volumes: false }));
+    assert!(world.has(&Effect::TeardownSandbox {
+        keep_volumes: false
+    }));
 }
 
 #[test]
 fn a_failed_pull_shows_its_error_then_backs_off() {
     let mut world = World::new(json!({}));
-    world.tell(Fact::PullStarted { container: "web".to_string() });
+    world.tell(Fact::PullStarted {
+        container: "web".to_string(),
+    });
     assert_eq!(world.events(), ["Pulling: Pulling image \"demo\""]);
     world.image_fails(ImageFailure::Pull, "no such host");
-    assert_eq!(world.waiting(), ("ErrImagePull".to_string(), "no such host".to_string()));
+    assert_eq!(
+        world.waiting(),
+        ("ErrImagePull".to_string(), "no such host".to_string())
+    );
     assert_eq!(
         world.events(),
-        ["Failed: Failed to pull image \"demo\": no such host", "Failed: Error: ErrImagePull"]
+        [
+            "Failed: Failed to pull image \"demo\": no such host",
+            "Failed: Error: ErrImagePull"
+        ]
     );
     world.pass(1);
     assert_eq!(world.waiting().0, "ImagePullBackOff");
-    assert_eq!(world.waiting().1, "Back-off pulling image \"demo\": ErrImagePull: no such host");
+    assert_eq!(
+        world.waiting().1,
+        "Back-off pulling image \"demo\": ErrImagePull: no such host"
+    );
     world.pass(8);
-    assert!(!world.effects.iter().any(|e| matches!(e, Effect::PullImage { .. })));
+    assert!(
+        !world
+            .effects
+            .iter()
+            .any(|e| matches!(e, Effect::PullImage { .. }))
+    );
     world.pass(1);
-    assert!(world.effects.iter().any(|e| matches!(e, Effect::PullImage { .. })));
-    let pulled = Some(PullReport { took_ms: 1234, waited_ms: 2000, size_bytes: 7 });
+    assert!(
+        world
+            .effects
+            .iter()
+            .any(|e| matches!(e, Effect::PullImage { .. }))
+    );
+    let pulled = Some(PullReport {
+        took_ms: 1234,
+        waited_ms: 2000,
+        size_bytes: 7,
+    });
     world.tell(Fact::ImageReady {
         container: "web".to_string(),
         image_id: "x".to_string(),
@@ -214,7 +303,9 @@ fn a_failed_pull_shows_its_error_then_backs_off() {
     });
     assert_eq!(
         world.events(),
-        ["Pulled: Successfully pulled image \"demo\" in 1.234s (2s including waiting). Image size: 7 bytes."]
+        [
+            "Pulled: Successfully pulled image \"demo\" in 1.234s (2s including waiting). Image size: 7 bytes."
+        ]
     );
 }
 
@@ -229,7 +320,11 @@ fn images_that_cannot_be_had_say_why() {
         world.image_fails(failure, "why");
         assert_eq!(world.waiting().0, reason);
         world.pass(1);
-        assert_eq!(world.waiting().0, reason, "it does not turn into a back-off");
+        assert_eq!(
+            world.waiting().0,
+            reason,
+            "it does not turn into a back-off"
+        );
     }
 }
 
@@ -239,18 +334,35 @@ fn what_cannot_be_set_up_or_started_is_tried_again() {
     world.sandbox();
     world.image();
     let message = "secret \"s\" not found".to_string();
-    world.tell(Fact::ConfigFailed { instance: instance(0), message: message.clone() });
-    assert_eq!(world.waiting(), ("CreateContainerConfigError".to_string(), message));
+    world.tell(Fact::ConfigFailed {
+        instance: instance(0),
+        message: message.clone(),
+    });
+    assert_eq!(
+        world.waiting(),
+        ("CreateContainerConfigError".to_string(), message)
+    );
     assert_eq!(world.events(), ["Failed: Error: secret \"s\" not found"]);
     world.pass(1);
     world.image();
     assert!(world.has(&Effect::CreateContainer(instance(0))));
     world.tell(Fact::ContainerCreated(instance(0)));
     let message = "no such file".to_string();
-    world.tell(Fact::StartFailed { instance: instance(0), message: message.clone() });
+    world.tell(Fact::StartFailed {
+        instance: instance(0),
+        message: message.clone(),
+    });
     assert_eq!(world.waiting(), ("RunContainerError".to_string(), message));
-    let last = world.container().last_state.clone().and_then(|s| s.terminated).expect("ended");
-    assert_eq!((last.exit_code, last.reason.as_deref()), (128, Some("StartError")));
+    let last = world
+        .container()
+        .last_state
+        .clone()
+        .and_then(|s| s.terminated)
+        .expect("ended");
+    assert_eq!(
+        (last.exit_code, last.reason.as_deref()),
+        (128, Some("StartError"))
+    );
     world.pass(10);
     world.image();
     assert!(world.has(&Effect::CreateContainer(instance(1))));
@@ -265,7 +377,9 @@ fn volumes_and_sandboxes_are_tried_again_with_an_event() {
         world.events(),
         ["FailedMount: MountVolume.SetUp failed for volume \"cfg\" : configmap \"cfg\" not found"]
     );
-    world.tell(Fact::SandboxFailed { message: "no address".to_string() });
+    world.tell(Fact::SandboxFailed {
+        message: "no address".to_string(),
+    });
     assert_eq!(
         world.events(),
         ["FailedCreatePodSandBox: Failed to create pod sandbox: no address"]
@@ -279,7 +393,10 @@ fn the_active_deadline_fails_the_pod() {
     let mut world = World::running(json!({"activeDeadlineSeconds": 60}));
     world.pass(60);
     assert!(world.has(&Effect::Signal(instance(0))));
-    assert_eq!(world.machine.status().reason.as_deref(), Some("DeadlineExceeded"));
+    assert_eq!(
+        world.machine.status().reason.as_deref(),
+        Some("DeadlineExceeded")
+    );
     world.exits(0, 0);
     assert_eq!(world.phase(), "Failed");
 }
@@ -295,9 +412,12 @@ fn another_image_replaces_the_container() {
         ["Killing: Container web definition changed, will be restarted"]
     );
     world.exits(0, 143);
-    assert!(world.effects.iter().any(
-        |e| matches!(e, Effect::PullImage { image, .. } if image == "demo:v2")
-    ));
+    assert!(
+        world
+            .effects
+            .iter()
+            .any(|e| matches!(e, Effect::PullImage { image, .. } if image == "demo:v2"))
+    );
     world.runs(1);
     assert_eq!(world.container().image, "demo:v2");
     assert_eq!(world.phase(), "Running");
@@ -322,16 +442,31 @@ fn an_adopted_pod_goes_on_as_if_nothing_had_happened() {
     world.runs(1);
     let stored = PodState::from_bytes(&world.machine.state().to_bytes()).expect("it reads back");
     assert_eq!(&stored, world.machine.state());
-    let state = Seen::Running { started_at: world.now };
-    let seen = [SeenContainer { instance: instance(1), state }];
+    let state = Seen::Running {
+        started_at: world.now,
+    };
+    let seen = [SeenContainer {
+        instance: instance(1),
+        state,
+    }];
     let adopted = World::resumed(&pod(json!({})), stored.clone(), &seen);
     assert_eq!(adopted.effects, [Effect::StatusChanged]);
     assert_eq!(adopted.machine.status(), world.machine.status());
-    let exit = Exit { code: 7, ..Exit::default() };
-    let seen = [SeenContainer { instance: instance(1), state: Seen::Exited(exit) }];
+    let exit = Exit {
+        code: 7,
+        ..Exit::default()
+    };
+    let seen = [SeenContainer {
+        instance: instance(1),
+        state: Seen::Exited(exit),
+    }];
     let adopted = World::resumed(&pod(json!({})), stored, &seen);
     assert!(adopted.has(&Effect::RemoveContainer(instance(1))));
-    let last = adopted.container().last_state.clone().and_then(|s| s.terminated);
+    let last = adopted
+        .container()
+        .last_state
+        .clone()
+        .and_then(|s| s.terminated);
     assert_eq!(last.expect("ended").exit_code, 7);
 }
 
@@ -341,11 +476,19 @@ fn what_the_state_missed_is_believed_when_it_is_seen() {
     world.sandbox();
     world.image();
     let stored = world.machine.state().clone();
-    let state = Seen::Running { started_at: world.now };
-    let seen = [SeenContainer { instance: instance(0), state }];
+    let state = Seen::Running {
+        started_at: world.now,
+    };
+    let seen = [SeenContainer {
+        instance: instance(0),
+        state,
+    }];
     let adopted = World::resumed(&pod(json!({})), stored.clone(), &seen);
     assert_eq!(adopted.phase(), "Running");
-    let seen = [SeenContainer { instance: instance(0), state: Seen::Created }];
+    let seen = [SeenContainer {
+        instance: instance(0),
+        state: Seen::Created,
+    }];
     let adopted = World::resumed(&pod(json!({})), stored.clone(), &seen);
     assert!(adopted.has(&Effect::StartContainer(instance(0))));
     let adopted = World::resumed(&pod(json!({})), stored, &[]);
@@ -363,7 +506,12 @@ fn a_pod_of_which_nothing_is_left_goes_on_from_the_apis_status() {
     world.sandbox();
     world.image();
     assert!(world.has(&Effect::CreateContainer(instance(5))));
-    let last = world.container().last_state.clone().and_then(|s| s.terminated).expect("ended");
+    let last = world
+        .container()
+        .last_state
+        .clone()
+        .and_then(|s| s.terminated)
+        .expect("ended");
     assert_eq!(last.reason.as_deref(), Some("ContainerStatusUnknown"));
     known["spec"]["restartPolicy"] = "Never".into();
     let world = World::of(&known);
@@ -377,14 +525,19 @@ fn a_pod_that_was_over_stays_over() {
     let world = World::of(&known);
     assert_eq!(world.phase(), "Succeeded");
     assert!(!world.has(&Effect::PrepareSandbox));
-    assert!(world.has(&Effect::TeardownSandbox { keep_volumes: false }));
+    assert!(world.has(&Effect::TeardownSandbox {
+        keep_volumes: false
+    }));
 }
 
 #[test]
 fn readiness_gates_hold_back_readiness() {
     let spec = json!({"readinessGates": [{"conditionType": "lb"}]});
     let mut world = World::running(spec.clone());
-    assert_eq!(world.condition("Ready"), ("False".to_string(), "ReadinessGatesNotReady".to_string()));
+    assert_eq!(
+        world.condition("Ready"),
+        ("False".to_string(), "ReadinessGatesNotReady".to_string())
+    );
     assert_eq!(world.condition("ContainersReady").0, "True");
     let mut changed = pod(spec);
     changed["status"] = json!({"conditions": [{"type": "lb", "status": "True"}]});
@@ -396,7 +549,10 @@ fn readiness_gates_hold_back_readiness() {
 #[test]
 fn facts_about_other_instances_change_nothing() {
     let mut world = World::running(json!({}));
-    let other = Instance { container: "other".to_string(), attempt: 0 };
+    let other = Instance {
+        container: "other".to_string(),
+        attempt: 0,
+    };
     assert!(world.exits(3, 1).is_empty());
     assert!(world.tell(Fact::ContainerCreated(other)).is_empty());
     assert!(world.tell(Fact::VolumesReady).is_empty());

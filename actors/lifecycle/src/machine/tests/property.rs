@@ -26,7 +26,14 @@ impl Node {
             "containers": [{"name": "a", "image": "x"}, {"name": "b", "image": "y"}]});
         let machine = PodMachine::new(typed(&pod(spec)), Host::default(), now);
         let (open, live, starts) = Default::default();
-        let mut node = Self { now, machine, open, live, starts, torn_down: false };
+        let mut node = Self {
+            now,
+            machine,
+            open,
+            live,
+            starts,
+            torn_down: false,
+        };
         let effects = node.machine.start(now);
         node.take(effects);
         node
@@ -35,7 +42,10 @@ impl Node {
     fn tell(&mut self, fact: Fact) {
         let finished = self.machine.is_finished();
         let effects = self.machine.handle(fact, self.now);
-        assert!(!finished || effects.is_empty(), "nothing follows the end: {effects:?}");
+        assert!(
+            !finished || effects.is_empty(),
+            "nothing follows the end: {effects:?}"
+        );
         self.take(effects);
     }
 
@@ -43,12 +53,19 @@ impl Node {
         for effect in effects {
             match &effect {
                 Effect::CreateContainer(instance) => {
-                    let others = self.live.keys().filter(|i| i.container == instance.container);
+                    let others = self
+                        .live
+                        .keys()
+                        .filter(|i| i.container == instance.container);
                     assert_eq!(others.count(), 0, "two instances of {instance:?}");
                     self.live.insert(instance.clone(), false);
                 }
                 Effect::StartContainer(instance) => {
-                    assert_eq!(self.live.get(instance), Some(&false), "{instance:?} not created");
+                    assert_eq!(
+                        self.live.get(instance),
+                        Some(&false),
+                        "{instance:?} not created"
+                    );
                     *self.starts.entry(instance.container.clone()).or_default() += 1;
                 }
                 Effect::Record(_) | Effect::WakeAt(_) | Effect::StatusChanged => continue,
@@ -80,19 +97,32 @@ impl Node {
         match self.open.swap_remove(pick % self.open.len()) {
             Effect::PrepareVolumes if well => self.tell(Fact::VolumesReady),
             Effect::PrepareVolumes => {
-                self.tell(Fact::VolumesFailed { volume: "v".to_string(), message });
+                self.tell(Fact::VolumesFailed {
+                    volume: "v".to_string(),
+                    message,
+                });
             }
             Effect::PrepareSandbox if well => {
-                self.tell(Fact::SandboxReady { ips: vec!["10.0.0.1".to_string()] });
+                self.tell(Fact::SandboxReady {
+                    ips: vec!["10.0.0.1".to_string()],
+                });
             }
             Effect::PrepareSandbox => self.tell(Fact::SandboxFailed { message }),
             Effect::PullImage { container, .. } if well => {
                 let image_id = "i".to_string();
-                self.tell(Fact::ImageReady { container, image_id, pulled: None });
+                self.tell(Fact::ImageReady {
+                    container,
+                    image_id,
+                    pulled: None,
+                });
             }
             Effect::PullImage { container, .. } => {
                 let failure = ImageFailure::Pull;
-                self.tell(Fact::ImageFailed { container, failure, message });
+                self.tell(Fact::ImageFailed {
+                    container,
+                    failure,
+                    message,
+                });
             }
             // Nothing is set up in a sandbox that is gone.
             Effect::CreateContainer(instance) if well && self.live.contains_key(&instance) => {
@@ -130,14 +160,24 @@ impl Node {
     fn exit(&mut self, instance: &Instance, code: i32) {
         if self.live.get(instance) == Some(&true) {
             self.live.remove(instance);
-            let exit = Exit { code, ..Exit::default() };
-            self.tell(Fact::ContainerExited { instance: instance.clone(), exit });
+            let exit = Exit {
+                code,
+                ..Exit::default()
+            };
+            self.tell(Fact::ContainerExited {
+                instance: instance.clone(),
+                exit,
+            });
         }
     }
 
     fn exit_any(&mut self, pick: usize, code: i32) {
-        let running: Vec<Instance> =
-            self.live.iter().filter(|(_, runs)| **runs).map(|(i, _)| i.clone()).collect();
+        let running: Vec<Instance> = self
+            .live
+            .iter()
+            .filter(|(_, runs)| **runs)
+            .map(|(i, _)| i.clone())
+            .collect();
         if !running.is_empty() {
             self.exit(&running[pick % running.len()], code);
         }
@@ -161,7 +201,11 @@ impl Node {
             .iter()
             .map(|(instance, runs)| SeenContainer {
                 instance: instance.clone(),
-                state: if *runs { Seen::Running { started_at: now } } else { Seen::Created },
+                state: if *runs {
+                    Seen::Running { started_at: now }
+                } else {
+                    Seen::Created
+                },
             })
             .collect();
         self.open.clear();
@@ -169,7 +213,12 @@ impl Node {
         self.machine = PodMachine::resume(pod, Host::default(), stored, &seen, now);
         assert_eq!(self.machine.is_finished(), finished);
         // Starting what is there again is one start.
-        for container in self.live.iter().filter(|(_, runs)| !**runs).map(|(i, _)| &i.container) {
+        for container in self
+            .live
+            .iter()
+            .filter(|(_, runs)| !**runs)
+            .map(|(i, _)| &i.container)
+        {
             if let Some(starts) = self.starts.get_mut(container) {
                 *starts = starts.saturating_sub(1);
             }
@@ -180,7 +229,9 @@ impl Node {
 
     fn delete(&mut self, grace_s: i64) {
         let mut pod = (**self.machine.pod()).clone();
-        pod.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(self.now));
+        pod.metadata.deletion_timestamp = Some(
+            k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(self.now),
+        );
         pod.metadata.deletion_grace_period_seconds = Some(grace_s);
         self.tell(Fact::PodChanged(pod.into()));
     }

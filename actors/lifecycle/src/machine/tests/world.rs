@@ -28,11 +28,16 @@ pub fn typed(pod: &Value) -> Arc<Pod> {
 }
 
 pub fn host() -> Host {
-    Host { ips: vec!["192.0.2.1".to_string()] }
+    Host {
+        ips: vec!["192.0.2.1".to_string()],
+    }
 }
 
 pub fn instance(attempt: u32) -> Instance {
-    Instance { container: "web".to_string(), attempt }
+    Instance {
+        container: "web".to_string(),
+        attempt,
+    }
 }
 
 impl World {
@@ -44,14 +49,22 @@ impl World {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
         let mut machine = PodMachine::new(typed(pod), host(), now);
         let effects = machine.start(now);
-        Self { now, machine, effects }
+        Self {
+            now,
+            machine,
+            effects,
+        }
     }
 
     pub fn resumed(pod: &Value, stored: PodState, seen: &[SeenContainer]) -> Self {
         let now: Timestamp = "2026-01-01T01:00:00Z".parse().expect("a time");
         let mut machine = PodMachine::resume(typed(pod), host(), stored, seen, now);
         let effects = machine.start(now);
-        Self { now, machine, effects }
+        Self {
+            now,
+            machine,
+            effects,
+        }
     }
 
     /// Feeds a fact and keeps what it led to.
@@ -67,7 +80,9 @@ impl World {
 
     pub fn sandbox(&mut self) {
         self.tell(Fact::VolumesReady);
-        self.tell(Fact::SandboxReady { ips: vec!["10.0.0.2".to_string()] });
+        self.tell(Fact::SandboxReady {
+            ips: vec!["10.0.0.2".to_string()],
+        });
     }
 
     pub fn image(&mut self) {
@@ -80,7 +95,11 @@ impl World {
 
     pub fn image_fails(&mut self, failure: ImageFailure, message: &str) {
         let message = message.to_string();
-        self.tell(Fact::ImageFailed { container: "web".to_string(), failure, message });
+        self.tell(Fact::ImageFailed {
+            container: "web".to_string(),
+            failure,
+            message,
+        });
     }
 
     /// From an image that is there to a running instance.
@@ -88,12 +107,22 @@ impl World {
         self.image();
         self.tell(Fact::ContainerCreated(instance(attempt)));
         let at = self.now;
-        self.tell(Fact::ContainerStarted { instance: instance(attempt), at });
+        self.tell(Fact::ContainerStarted {
+            instance: instance(attempt),
+            at,
+        });
     }
 
     pub fn exits(&mut self, attempt: u32, code: i32) -> &[Effect] {
-        let exit = Exit { code, finished_at: Some(self.now), ..Exit::default() };
-        self.tell(Fact::ContainerExited { instance: instance(attempt), exit })
+        let exit = Exit {
+            code,
+            finished_at: Some(self.now),
+            ..Exit::default()
+        };
+        self.tell(Fact::ContainerExited {
+            instance: instance(attempt),
+            exit,
+        })
     }
 
     pub fn running(spec: Value) -> Self {
@@ -120,18 +149,34 @@ impl World {
     }
 
     pub fn container(&self) -> &ContainerStatus {
-        &self.machine.status().container_statuses.as_deref().unwrap_or_default()[0]
+        &self
+            .machine
+            .status()
+            .container_statuses
+            .as_deref()
+            .unwrap_or_default()[0]
     }
 
     pub fn waiting(&self) -> (String, String) {
         let state = self.container().state.clone().unwrap_or_default();
         let waiting = state.waiting.unwrap_or_default();
-        (waiting.reason.unwrap_or_default(), waiting.message.unwrap_or_default())
+        (
+            waiting.reason.unwrap_or_default(),
+            waiting.message.unwrap_or_default(),
+        )
     }
 
     pub fn condition(&self, type_: &str) -> (String, String) {
-        let all = self.machine.status().conditions.as_deref().unwrap_or_default();
+        let all = self
+            .machine
+            .status()
+            .conditions
+            .as_deref()
+            .unwrap_or_default();
         let found = all.iter().find(|c| c.type_ == type_).expect("a condition");
-        (found.status.clone(), found.reason.clone().unwrap_or_default())
+        (
+            found.status.clone(),
+            found.reason.clone().unwrap_or_default(),
+        )
     }
 }
