@@ -11,6 +11,7 @@
 
 mod actor;
 mod container;
+mod effects;
 mod log;
 mod message;
 mod mounts;

@@ -59,6 +59,11 @@ impl Reconciler for GarbageCollector {
                 keys.extend(dependents(view, &object.uid).map(|d| d.key.clone()));
             }
         } else {
+            // An owner that came and went while the watch was lost was never told of.
+            let mut owners = meta.owner_references.iter().flatten();
+            if owners.any(|o| matches!(find(view, object, o), Owner::Absent)) {
+                keys.push(object.key.clone());
+            }
             return keys;
         }
         // Owners may be waiting for exactly this.

@@ -1,17 +1,20 @@
 //! `actors`: the live supervision tree of a node.
 
 use super::align::Table;
+use super::printer::ReportArgs;
 use super::failure::{Outcome, fail};
 use super::session::Session;
 use jiff::SignedDuration;
 use kabuki_protocol::node::{ActorInfo, FromNode, NodeRequest};
+use serde_json::{Value, json};
 
 /// Arguments of `actors`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     # Of the node that you are connected to, and of another\n  \
     kabuki actors\n  \
-    kabuki actors --node web-1\n\n  \
+    kabuki actors --node web-1\n  \
+    kabuki actors -o custom-columns=ACTOR:.path,RESTARTS:.restarts\n\n  \
     # Kill one, and see its supervisor start it again\n  \
     kabuki actors --kill node/plane/scheduler")]
 pub struct ActorsArgs {
@@ -21,11 +24,14 @@ pub struct ActorsArgs {
     /// Kill the actor at this path as if it had crashed
     #[arg(long, value_name = "PATH")]
     kill: Option<String>,
+    #[command(flatten)]
+    output: ReportArgs,
 }
 
 /// Runs `actors`.
 pub async fn run(session: &Session, args: ActorsArgs) -> Outcome {
     let node = args.node.as_deref();
+    args.output.format()?;
     if let Some(node) = node {
         session.check_node(node).await?;
     }
@@ -36,7 +42,11 @@ pub async fn run(session: &Session, args: ActorsArgs) -> Outcome {
     let mut stream = session.stream(node, request).await?;
     loop {
         match stream.output.recv().await {
-            Some(FromNode::Actors(actors)) => session.out.text(&tree(actors))?,
+            Some(FromNode::Actors(actors)) => {
+                let items = actors.iter().map(value).collect();
+                let (out, kind) = (&session.out, "ActorList");
+                args.output.print(out, kind, items, || tree(actors))?;
+            }
             Some(FromNode::Done(end)) => {
                 end?;
                 break;
@@ -49,6 +59,14 @@ pub async fn run(session: &Session, args: ActorsArgs) -> Outcome {
         Some(path) => session.out.line(format!("killed {path}")),
         None => Ok(()),
     }
+}
+
+fn value(actor: &ActorInfo) -> Value {
+    json!({
+        "path": actor.path, "state": actor.state, "mailbox": actor.mailbox,
+        "handled": actor.handled, "restarts": actor.restarts,
+        "longestMicroseconds": actor.longest_us, "lastFailure": actor.last_failure,
+    })
 }
 
 /// The actors as a tree, each below its supervisor.

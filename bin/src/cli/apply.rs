@@ -120,7 +120,7 @@ fn jobs(session: &Session, args: &ApplyArgs, failures: &mut Vec<Failure>) -> Out
         .parse()
         .map_err(|error| Failure::new(format!("--selector {:?}: {error}", args.selector)))?;
     let mut jobs = Vec::new();
-    for mut manifest in read_manifests(&args.files)? {
+    for mut manifest in read_manifests(&args.files, failures)? {
         if manifest.name.is_empty() {
             failures.push(Failure::new(format!(
                 "from {}: cannot use generate name with apply; give metadata.name, or use create",

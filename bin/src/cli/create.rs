@@ -68,7 +68,7 @@ pub async fn run(session: &Session, args: CreateArgs) -> Outcome {
 
 async fn from_files(session: &Session, args: &CreateArgs) -> Outcome {
     let mut failures = Vec::new();
-    for mut manifest in read_manifests(&args.files)? {
+    for mut manifest in read_manifests(&args.files, &mut failures)? {
         let (kind, key) = match manifest.locate(session) {
             Ok(located) => located,
             Err(failure) => {
@@ -131,8 +131,14 @@ pub async fn replace(session: &Session, args: ReplaceArgs) -> Outcome {
     let limit = Limit::parse(&args.timeout)?;
     let dry = args.write.dry_run();
     let mut failures = Vec::new();
-    for mut manifest in read_manifests(&args.files)? {
-        let (kind, key) = manifest.locate(session)?;
+    for mut manifest in read_manifests(&args.files, &mut failures)? {
+        let (kind, key) = match manifest.locate(session) {
+            Ok(located) => located,
+            Err(failure) => {
+                failures.push(failure);
+                continue;
+            }
+        };
         if manifest.name.is_empty() {
             fail!(
                 "{}: metadata.name is needed to replace an object",

@@ -5,6 +5,7 @@ use super::resolver::kind_named;
 use super::session::Session;
 use clap::Command;
 use clap_complete::Shell;
+use kabuki_model::kind::{self, Kind};
 
 /// Arguments of `explain`.
 #[derive(Debug, clap::Args)]
@@ -24,8 +25,7 @@ pub struct ExplainArgs {
 
 /// Runs `explain`.
 pub fn explain(session: &Session, args: &ExplainArgs) -> Outcome {
-    let (name, path) = args.what.split_once('.').unwrap_or((&args.what, ""));
-    let kind = kind_named(name)?;
+    let (kind, name, path) = named(&args.what)?;
     if let Some(version) = &args.api_version
         && *version != kind.api_version()
     {
@@ -40,6 +40,21 @@ pub fn explain(session: &Session, args: &ExplainArgs) -> Outcome {
         Failure::new(format!("{error}; `kabuki explain {name}` lists the fields"))
     })?;
     session.out.text(&text)
+}
+
+/// The kind that a path begins with, its name as given, and the fields. A kind may be given with
+/// its group, which has dots too: `deployments.apps.spec`.
+fn named(what: &str) -> Outcome<(&'static Kind, &str, &str)> {
+    let dots = what.match_indices('.').map(|(at, _)| at);
+    let ends: Vec<usize> = dots.chain([what.len()]).collect();
+    for end in ends.iter().rev() {
+        let (name, path) = what.split_at(*end);
+        if let Some(kind) = kind::by_name(name) {
+            return Ok((kind, name, path.trim_start_matches('.')));
+        }
+    }
+    let (name, path) = what.split_once('.').unwrap_or((what, ""));
+    Ok((kind_named(name)?, name, path))
 }
 
 /// Arguments of `completion`.
@@ -73,4 +88,20 @@ pub struct TopArgs {
 pub fn top(args: &TopArgs) -> Outcome {
     let what = args.what.first().map_or("nodes", String::as_str);
     fail!("`top {what}` comes with node metrics, which this version does not have")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_explained_by_its_name_with_or_without_its_group() {
+        let read = |what| named(what).map(|(kind, _, path)| (kind.names.plural, path));
+        assert_eq!(read("po"), Ok(("pods", "")));
+        assert_eq!(read("pod.spec.containers"), Ok(("pods", "spec.containers")));
+        assert_eq!(read("deploy.spec"), Ok(("deployments", "spec")));
+        assert_eq!(read("deployments.apps.spec"), Ok(("deployments", "spec")));
+        assert_eq!(read("deployments.v1.apps.spec"), Ok(("deployments", "spec")));
+        assert!(read("nothing.spec").is_err());
+    }
 }

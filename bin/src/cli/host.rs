@@ -3,11 +3,13 @@
 use super::align::Table;
 use super::failure::{Failure, Outcome, fail};
 use super::kubeconfig::data_dir;
+use super::printer::ReportArgs;
 use super::session::Session;
 use super::terminal::is_interactive;
 use anyhow::Context;
 use kabuki_protocol::node::{FromNode, HostCheck, NodeRequest};
 use nix::fcntl::{Flock, FlockArg};
+use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -22,10 +24,13 @@ pub struct CheckArgs {
     /// Ask this node of the cluster instead of looking at this machine
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
+    #[command(flatten)]
+    output: ReportArgs,
 }
 
 /// Runs `check`. Fails when something is missing without which nothing works.
 pub async fn check(session: &Session, args: CheckArgs) -> Outcome {
+    args.output.format()?;
     let checks = match args.node {
         None => kabuki_agent::host_checks(&data_dir()).await,
         Some(node) => {
@@ -45,7 +50,8 @@ pub async fn check(session: &Session, args: CheckArgs) -> Outcome {
             }
         }
     };
-    session.out.text(&table(&checks))?;
+    let items = checks.iter().map(value).collect();
+    args.output.print(&session.out, "CheckList", items, || table(&checks))?;
     let missing: Vec<&str> = checks
         .iter()
         .filter(|c| c.required && !c.ok)
@@ -59,6 +65,13 @@ pub async fn check(session: &Session, args: CheckArgs) -> Outcome {
             missing.join(", ")
         ),
     }
+}
+
+fn value(check: &HostCheck) -> Value {
+    json!({
+        "name": check.name, "ok": check.ok, "required": check.required, "found": check.found,
+        "cost": check.cost,
+    })
 }
 
 fn table(checks: &[HostCheck]) -> String {

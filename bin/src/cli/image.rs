@@ -5,12 +5,14 @@ mod progress;
 use super::align::Table;
 use super::failure::{Failure, Outcome, fail};
 use super::interact::feed;
+use super::printer::ReportArgs;
 use super::session::Session;
 use anyhow::Context;
 use bytes::Bytes;
 use kabuki_protocol::NodeStream;
 use kabuki_protocol::node::{CHUNK_BYTES, FromNode, ImageInfo, NodeRequest};
 use progress::Bars;
+use serde_json::{Value, json};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
@@ -53,11 +55,16 @@ enum What {
         username: Option<String>,
     },
     /// List the images
-    #[command(visible_alias = "list", after_help = "Example:\n  kabuki image ls")]
+    #[command(
+        visible_alias = "list",
+        after_help = "Examples:\n  kabuki image ls\n  kabuki image ls -o json"
+    )]
     Ls {
         /// Only identifiers
         #[arg(short, long)]
         quiet: bool,
+        #[command(flatten)]
+        output: ReportArgs,
     },
     /// Remove images
     #[command(
@@ -78,12 +85,15 @@ pub async fn run(session: &Session, args: ImageArgs) -> Outcome {
         session.check_node(node).await?;
     }
     match args.what {
-        What::Ls { quiet } => {
+        What::Ls { quiet, output } => {
+            output.format()?;
             let stream = session.stream(node, NodeRequest::ImageList).await?;
             let images = collect(session, stream).await?;
-            session
-                .out
-                .text(&if quiet { ids(&images) } else { table(images) })
+            if quiet {
+                return session.out.text(&ids(&images));
+            }
+            let items = images.iter().map(value).collect();
+            output.print(&session.out, "ImageList", items, || table(images))
         }
         What::Pull {
             reference,
@@ -190,6 +200,13 @@ fn read_archive(path: &Path) -> Outcome<mpsc::Receiver<Bytes>> {
 
 fn ids(images: &[ImageInfo]) -> String {
     images.iter().map(|i| format!("{}\n", i.id)).collect()
+}
+
+fn value(image: &ImageInfo) -> Value {
+    json!({
+        "id": image.id, "names": image.names, "sizeBytes": image.size_bytes,
+        "inUse": image.in_use,
+    })
 }
 
 fn table(mut images: Vec<ImageInfo>) -> String {

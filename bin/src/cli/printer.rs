@@ -64,6 +64,38 @@ impl OutputArgs {
     }
 }
 
+/// How to print what is no object of the API.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct ReportArgs {
+    /// json, yaml, jsonpath=TEMPLATE, custom-columns=HEADING:PATH,..
+    #[arg(short, long, value_name = "FORMAT")]
+    output: Option<String>,
+}
+
+impl ReportArgs {
+    /// The form that is asked for.
+    pub fn format(&self) -> Outcome<Format> {
+        match self.output.as_deref().unwrap_or_default() {
+            "name" => fail!("-o name is not available here: use json, yaml or jsonpath=TEMPLATE"),
+            text => Format::parse(text),
+        }
+    }
+
+    /// Prints rows that have fields as a list of the kind `kind`, or `table` for people.
+    pub fn print(
+        &self,
+        out: &Out,
+        kind: &str,
+        items: Vec<Value>,
+        table: impl FnOnce() -> String,
+    ) -> Outcome {
+        match self.format()? {
+            Format::Human { .. } => out.text(&table()),
+            format => format.value(out, &json!({"items": items, "kind": kind}), false),
+        }
+    }
+}
+
 fn read_file(path: &str) -> Outcome<String> {
     Ok(std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?)
 }
@@ -139,7 +171,9 @@ impl Format {
             }
             Self::Columns(columns) => {
                 let items = match value["items"].as_array() {
-                    Some(items) if value["kind"] == "List" => items.clone(),
+                    Some(items) if value["kind"].as_str().is_some_and(|k| k.ends_with("List")) => {
+                        items.clone()
+                    }
                     _ => vec![value.clone()],
                 };
                 columns.print(out, &items, no_headers)

@@ -263,8 +263,8 @@ pub async fn find_either(
     }
     files.refuse_arguments(args)?;
     let mut findings = Findings::default();
-    let manifests = read_manifests(files)?;
-    findings.single = manifests.len() == 1;
+    let manifests = read_manifests(files, &mut findings.failures)?;
+    findings.single = manifests.len() == 1 && findings.failures.is_empty();
     for manifest in manifests {
         match manifest.locate(session) {
             Err(failure) => findings.failures.push(failure),

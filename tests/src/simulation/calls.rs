@@ -56,7 +56,10 @@ impl World {
     pub fn call_remote(&mut self, caller: Caller, who: Identity, request: Request) {
         let id = self.note_call(caller, who.clone(), request.clone(), true);
         self.after(PATIENCE, Happening::GiveUp { call: id });
-        if self.faults.active && self.random.chance(self.faults.repeat_message) {
+        // A node's reports come over one connection, in order: none overtakes the next.
+        let is_report = matches!(self.calls.get(&id).map(|c| &c.caller), Some(Caller::Report { .. }));
+        let repeats = self.faults.active && self.random.chance(self.faults.repeat_message);
+        if repeats && !is_report {
             let again = self.note_call(Caller::Nobody, who, request, true);
             self.after(PATIENCE, Happening::GiveUp { call: again });
             let delay = self.message_delay();

@@ -25,6 +25,8 @@ enum Trouble {
     Config(String),
     /// Something on the node failed.
     Create(String),
+    /// The runtime cannot run the program. It finds out here, others at the start.
+    Start(String),
 }
 
 impl From<ConfigError> for Trouble {
@@ -73,6 +75,10 @@ pub(super) async fn create(
         Err(Trouble::Create(message)) => {
             remove(services, entry, &instance).await;
             Fact::CreateFailed { instance, message }
+        }
+        Err(Trouble::Start(message)) => {
+            remove(services, entry, &instance).await;
+            Fact::StartFailed { instance, message }
         }
     }
 }
@@ -141,7 +147,7 @@ async fn try_create(
     let created = shim
         .create(planned.spec)
         .await
-        .map_err(|e| Trouble::Create(chain(&e)))?;
+        .map_err(|e| Trouble::Start(chain(&e)))?;
     for warning in created.1 {
         tracing::warn!(
             container.name = described(entry, instance),

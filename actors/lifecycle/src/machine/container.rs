@@ -316,14 +316,22 @@ impl PodMachine {
         self.record_of(index, false, "Started", text);
     }
 
+    /// The program did not start. Some runtimes find out when they set the instance up already:
+    /// for people that is the same.
     pub(super) fn start_failed(&mut self, instance: &Instance, message: String, now: Timestamp) {
         let Some(index) = self.find(&instance.container) else {
             return;
         };
         let container = &mut self.state.containers[index];
-        if container.life != Life::Starting || container.instance() != *instance {
+        let expected = match container.life {
+            Life::Starting => container.instance(),
+            Life::Creating => container.next_instance(),
+            _ => return,
+        };
+        if expected != *instance {
             return;
         }
+        container.attempt = Some(instance.attempt);
         container.life = Life::Ended(Ended {
             attempt: Some(instance.attempt),
             exit_code: START_ERROR_CODE,

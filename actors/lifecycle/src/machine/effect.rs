@@ -44,7 +44,8 @@ pub enum Effect {
         /// When to fetch it.
         policy: PullPolicy,
     },
-    /// Set up an instance: `ContainerCreated`, `ConfigFailed` or `CreateFailed`.
+    /// Set up an instance: `ContainerCreated`, `ConfigFailed`, `CreateFailed`, or `StartFailed`
+    /// when that shows already that its program cannot start.
     CreateContainer(Instance),
     /// Start it: `ContainerStarted` or `StartFailed`; later `ContainerExited`.
     StartContainer(Instance),

@@ -2,4 +2,5 @@
 
 mod life;
 mod property;
+mod resume;
 mod world;

@@ -4,7 +4,7 @@ use crate::cli::failure::{Failure, Outcome, fail};
 use crate::cli::session::Session;
 use anyhow::Context;
 use kabuki_model::kind::{self, Kind};
-use kabuki_model::manifest::{MAX_STREAM_BYTES, ManifestObject, parse_all};
+use kabuki_model::manifest::{MAX_STREAM_BYTES, ManifestObject, parse};
 use kabuki_model::object::ObjectKey;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -51,8 +51,9 @@ impl FileArgs {
     }
 }
 
-/// Reads every manifest that is named.
-pub fn read_manifests(args: &FileArgs) -> Outcome<Vec<Manifest>> {
+/// Reads every manifest that is named. Those that cannot be understood become failures, and the
+/// others are read nevertheless.
+pub fn read_manifests(args: &FileArgs, failures: &mut Vec<Failure>) -> Outcome<Vec<Manifest>> {
     if args.kustomize.is_some() {
         fail!("-k is not supported: render with another tool and pipe its output to `-f -`");
     }
@@ -62,10 +63,15 @@ pub fn read_manifests(args: &FileArgs) -> Outcome<Vec<Manifest>> {
     let mut manifests = Vec::new();
     for path in &args.files {
         for (source, bytes) in read(path, args.recursive)? {
-            manifests.extend(parse_all(&source, &bytes)?);
+            for manifest in parse(&source, &bytes) {
+                match manifest {
+                    Ok(manifest) => manifests.push(manifest),
+                    Err(error) => failures.push(error.into()),
+                }
+            }
         }
     }
-    match manifests.is_empty() {
+    match manifests.is_empty() && failures.is_empty() {
         true => Err(Failure::new("the manifests hold no objects")),
         false => Ok(manifests),
     }
@@ -205,7 +211,8 @@ mod tests {
         put("notes.txt", "x");
         put("deep/c.json", "c");
         let names = |recursive| -> Vec<String> {
-            let read = read_manifests(&args(dir.path(), recursive)).expect("reads");
+            let read = read_manifests(&args(dir.path(), recursive), &mut Vec::new());
+            let read = read.expect("reads");
             read.into_iter().map(|m| m.name).collect()
         };
         assert_eq!(names(false), ["a", "b"]);
@@ -213,9 +220,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_well_is_read_beside_what_is_not() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let good = |name| POD.replace("NAME", name);
+        let text = format!("{}---\nkind: Pod\n---\na: [\n---\n{}", good("a"), good("b"));
+        std::fs::write(dir.path().join("all.yaml"), text).expect("writes");
+        let mut failures = Vec::new();
+        let read = read_manifests(&args(dir.path(), false), &mut failures).expect("reads");
+        let names: Vec<&str> = read.iter().map(|m| m.name.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(failures.len(), 2);
+        assert!(failures[0].text().contains("apiVersion not set"), "{failures:?}");
+    }
+
+    #[test]
     fn what_cannot_be_read_is_named() {
         let text = |path: &str| {
-            let failed = read_manifests(&args(Path::new(path), false));
+            let failed = read_manifests(&args(Path::new(path), false), &mut Vec::new());
             failed.expect_err("refused").text()
         };
         assert_eq!(
@@ -227,8 +248,8 @@ mod tests {
 
     #[test]
     fn an_unknown_kind_is_refused_with_its_version() {
-        let parsed = parse_all("x", b"apiVersion: v2\nkind: Pod\nmetadata: {name: a}\n");
-        let manifest = parsed.expect("parses").remove(0);
+        let mut parsed = parse("x", b"apiVersion: v2\nkind: Pod\nmetadata: {name: a}\n");
+        let manifest = parsed.next().expect("one").expect("parses");
         let text = kind_of_manifest(&manifest).expect_err("refused").text();
         assert!(
             text.contains("no matches for kind \"Pod\" in version \"v2\""),

@@ -4,6 +4,7 @@ use super::{ChangeArgs, deployments, replace_template};
 use crate::cli::describe;
 use crate::cli::failure::{Outcome, fail};
 use crate::cli::pods::selector_of;
+use crate::cli::printer::{list_of, shown};
 use crate::cli::resolver::{self, Found};
 use crate::cli::session::Session;
 use kabuki_model::object::Resource;
@@ -85,12 +86,17 @@ fn template_of(set: &Value) -> Value {
 
 /// Runs `rollout history`.
 pub async fn history(session: &Session, args: HistoryArgs) -> Outcome {
+    let format = args.change.write.format()?;
     for found in deployments(session, &args.what, &args.change, "history").await? {
         let revisions = revisions(session, &found).await?;
         if args.revision > 0 {
             let Some(set) = revisions.get(&args.revision) else {
                 fail!("unable to find the specified revision {}", args.revision);
             };
+            if !format.is_human() {
+                format.value(&session.out, &shown(set.clone(), false), false)?;
+                continue;
+            }
             session.out.line(format!(
                 "{} with revision #{}",
                 found.label(),
@@ -99,6 +105,11 @@ pub async fn history(session: &Session, args: HistoryArgs) -> Outcome {
             session
                 .out
                 .text(&describe::template(&set["spec"]["template"]))?;
+            continue;
+        }
+        if !format.is_human() {
+            let sets = revisions.into_values().map(|set| shown(set, false));
+            format.value(&session.out, &list_of(sets.collect()), false)?;
             continue;
         }
         session.out.line(format!("{} ", found.label()))?;

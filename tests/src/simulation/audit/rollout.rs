@@ -81,6 +81,10 @@ impl World {
         deployment: &str,
     ) -> Result<(), (Invariant, String)> {
         let audit = &self.audit;
+        // A Deployment on its way out no longer sizes anything.
+        if audit.by_uid(&Resource::DEPLOYMENTS, deployment).is_none_or(|d| is_going(d)) {
+            return Ok(());
+        }
         // What else the Deployment has may have been adopted a moment ago, or its template
         // changed: then old wishes are still being acted upon.
         let settled = |uid: &str| audit.is_settled(uid, self.now);
@@ -92,8 +96,12 @@ impl World {
         if !sets.iter().all(|s| audit.owner_is_settled(&s.uid, self.now)) {
             return Ok(());
         }
-        let recreates = audit.recreates(deployment) && settled(deployment);
-        if recreates {
+        if audit.recreates(deployment) {
+            // A set that has had its size for a while only replaces what it lost.
+            let begins = audit.living_of(&set.uid) == 0 && !settled(&set.uid);
+            if !begins || !settled(deployment) {
+                return Ok(());
+            }
             let old = sets.iter().filter(|s| s.uid != set.uid);
             let living: i32 = old.map(|s| audit.living_of(&s.uid)).sum();
             if living > 0 {
