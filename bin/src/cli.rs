@@ -23,6 +23,7 @@ mod copy;
 mod create;
 mod delete;
 mod describe;
+mod diff;
 mod edit;
 mod events;
 mod exec;
@@ -62,6 +63,8 @@ use std::process::ExitCode;
 enum Verb {
     /// Make objects be as manifests say
     Apply(apply::ApplyArgs),
+    /// Show what apply would change
+    Diff(diff::DiffArgs),
     /// Create objects
     Create(create::CreateArgs),
     /// Replace objects
@@ -201,6 +204,7 @@ async fn dispatch(matches: &ArgMatches, whole: Command) -> Outcome {
 async fn perform(session: &Session, verb: Verb, whole: Command) -> Outcome {
     match verb {
         Verb::Apply(args) => apply::run(session, args).await,
+        Verb::Diff(args) => diff::run(session, args).await,
         Verb::Create(args) => create::run(session, args).await,
         Verb::Replace(args) => create::replace(session, args).await,
         Verb::Get(args) => get::run(session, args).await,

@@ -48,6 +48,10 @@ struct Resolver {
 
 /// The text of the pod's file, and what had to be changed or left out. `node` is the node's own
 /// file.
+///
+/// Where the cluster has no name servers, the policies that ask for them mean the node's own file,
+/// in silence: defaulting writes `ClusterFirst` into every pod that says nothing, so a warning
+/// would meet every pod of such a cluster, and tell none of those that care.
 pub fn build(settings: &Settings, node: &str) -> (String, Vec<Warning>) {
     let mut warnings = Vec::new();
     let node = parse(node);
@@ -56,20 +60,7 @@ pub fn build(settings: &Settings, node: &str) -> (String, Vec<Warning>) {
         "Default" => node,
         // With the node's network, the cluster's names must be asked for.
         "" | "ClusterFirst" if settings.host_network => node,
-        _ if settings.cluster_dns.is_empty() => {
-            let policy = match settings.policy.as_str() {
-                "" => "ClusterFirst",
-                policy => policy,
-            };
-            warnings.push(Warning {
-                reason: "MissingClusterDNS",
-                message: format!(
-                    "the node does not have ClusterDNS IP configured and cannot create Pod using \
-                     {policy:?} policy. Falling back to \"Default\" policy."
-                ),
-            });
-            node
-        }
+        _ if settings.cluster_dns.is_empty() => node,
         _ => cluster(settings, node),
     };
     if let Some(config) = &settings.config {
@@ -217,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn without_cluster_dns_the_nodes_file_is_taken_and_said_so() {
+    fn without_cluster_dns_the_nodes_file_is_taken_in_silence() {
         let own = Settings {
             cluster_dns: Vec::new(),
             ..settings("")
@@ -227,8 +218,7 @@ mod tests {
             text,
             "search lan example.org\nnameserver 192.0.2.1\nnameserver 192.0.2.2\noptions edns0\n"
         );
-        assert_eq!(warnings[0].reason, "MissingClusterDNS");
-        assert!(warnings[0].message.contains("\"ClusterFirst\" policy"));
+        assert!(warnings.is_empty());
     }
 
     #[test]

@@ -19,6 +19,7 @@
 mod actor;
 mod local;
 mod message;
+mod pages;
 mod perform;
 
 pub use actor::GatewayHandle;

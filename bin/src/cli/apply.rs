@@ -7,12 +7,12 @@ use super::printer::{DryRun, list_of, shown};
 use super::resolver::{FileArgs, Found, Locate, Manifest, read_manifests};
 use super::session::Session;
 use super::waiting::{Limit, until_gone};
-use super::write::{WriteArgs, place};
+use super::write::{WriteArgs, place, select_labels};
 use futures::StreamExt;
 use kabuki_model::kind::Kind;
 use kabuki_model::object::{ObjectKey, Resource, Stored};
 use kabuki_model::patch::{self, LAST_APPLIED};
-use kabuki_model::request::{DeleteOptions, PatchType};
+use kabuki_model::request::{DeleteOptions, PatchType, WriteOptions};
 use kabuki_model::status::Reason;
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -115,10 +115,6 @@ pub async fn run(session: &Session, args: ApplyArgs) -> Outcome {
 }
 
 fn jobs(session: &Session, args: &ApplyArgs, failures: &mut Vec<Failure>) -> Outcome<Vec<Job>> {
-    let labels: kabuki_model::LabelSelector = args
-        .selector
-        .parse()
-        .map_err(|error| Failure::new(format!("--selector {:?}: {error}", args.selector)))?;
     let mut jobs = Vec::new();
     for mut manifest in read_manifests(&args.files, failures)? {
         if manifest.name.is_empty() {
@@ -128,7 +124,7 @@ fn jobs(session: &Session, args: &ApplyArgs, failures: &mut Vec<Failure>) -> Out
             )));
             continue;
         }
-        if !labels.is_empty() && !labels.matches(&labels_of(&manifest.value)) {
+        if !select_labels(&args.selector, &manifest.value)? {
             continue;
         }
         match manifest.locate(session) {
@@ -144,16 +140,6 @@ fn jobs(session: &Session, args: &ApplyArgs, failures: &mut Vec<Failure>) -> Out
         }
     }
     Ok(jobs)
-}
-
-fn labels_of(value: &Value) -> std::collections::BTreeMap<String, String> {
-    let labels = value["metadata"]["labels"].as_object();
-    let text = |v: &Value| v.as_str().unwrap_or_default().to_string();
-    labels
-        .into_iter()
-        .flatten()
-        .map(|(k, v)| (k.clone(), text(v)))
-        .collect()
 }
 
 /// Objects that may be applied at once: what comes after a namespace waits for it, and an object
@@ -199,6 +185,32 @@ async fn apply(session: &Session, args: &ApplyArgs, job: &Job) -> Outcome<(Value
         }
     }
     fail!("{source}: {} keeps changing; try again", job.key)
+}
+
+/// What an object would be if its manifest were applied, as the server says.
+pub async fn rehearse(
+    session: &Session,
+    kind: &'static Kind,
+    key: &ObjectKey,
+    manifest: &Manifest,
+) -> Outcome<Value> {
+    let options = WriteOptions {
+        dry_run: true,
+        ..WriteArgs::default().options()
+    };
+    let modified = &manifest.value;
+    let Some(current) = session.find(key).await? else {
+        let created = session.create(kind, &key.namespace, modified, options).await;
+        return Ok(created.map_err(|f| f.during("creating", &manifest.source))?.to_value()?);
+    };
+    let value = current.to_value()?;
+    let last = patch::last_applied(&value);
+    let patch = patch::create_three_way_patch(last.as_ref(), modified, &value);
+    if patch == json!({}) {
+        return Ok(value);
+    }
+    let changed = session.patch(key, PatchType::Strategic, &patch, options).await;
+    Ok(changed.map_err(|f| f.during("applying patch to", &manifest.source))?.to_value()?)
 }
 
 async fn create(

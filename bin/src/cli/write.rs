@@ -1,6 +1,6 @@
 //! What every verb that writes has in common: dry runs, validation, output.
 
-use super::failure::Outcome;
+use super::failure::{Failure, Outcome};
 use super::printer::{DryRun, DryRunArgs, Format, OutputArgs};
 use super::session::Session;
 use kabuki_model::kind::Kind;
@@ -108,4 +108,18 @@ pub fn place(value: &mut Value, kind: &Kind, namespace: &str) {
         }
         value["metadata"]["namespace"] = namespace.into();
     }
+}
+
+/// Whether a manifest's labels are what `--selector` asks for.
+pub fn select_labels(selector: &str, value: &Value) -> Outcome<bool> {
+    let selector: kabuki_model::LabelSelector = selector
+        .parse()
+        .map_err(|error| Failure::new(format!("--selector {selector:?}: {error}")))?;
+    let text = |v: &Value| v.as_str().unwrap_or_default().to_string();
+    let labels = value["metadata"]["labels"].as_object();
+    let labels = labels
+        .into_iter()
+        .flatten()
+        .map(|(k, v)| (k.clone(), text(v)));
+    Ok(selector.is_empty() || selector.matches(&labels.collect()))
 }

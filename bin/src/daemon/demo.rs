@@ -1,11 +1,8 @@
 //! The demonstration's image, which every node has from the start.
 
-use anyhow::{Context, bail};
 use bytes::Bytes;
-use kabuki_protocol::NodeHandle;
-use kabuki_protocol::node::{CHUNK_BYTES, FromNode, NodeRequest, ToNode};
-use kabuki_runtime::image::ImageConfig;
 use kabuki_runtime::image::pack::{Entry, ImageBuilder};
+use kabuki_runtime::image::{ImageConfig, ImageStore, LoadOptions};
 
 /// Its name in manifests.
 pub const NAME: &str = "kabuki.local/demo:v1";
@@ -14,31 +11,12 @@ pub const NAME: &str = "kabuki.local/demo:v1";
 const WEB: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/demo-web"));
 
 /// Loads the image, unless the node has it.
-pub async fn ensure(node: &NodeHandle) -> anyhow::Result<()> {
-    let mut listed = node.open(NodeRequest::ImageList).await?;
-    while let Some(chunk) = listed.output.recv().await {
-        if let FromNode::Images(images) = chunk
-            && images.iter().any(|i| i.names.iter().any(|n| n == NAME))
-        {
-            return Ok(());
-        }
+pub async fn ensure(images: &ImageStore) -> anyhow::Result<()> {
+    if images.resolve(NAME)?.is_none() {
+        let archive = Bytes::from(tokio::task::spawn_blocking(pack).await??);
+        images.load_bytes(archive, LoadOptions::default()).await?;
     }
-    let archive = Bytes::from(tokio::task::spawn_blocking(pack).await??);
-    let mut load = node.open(NodeRequest::ImageLoad { name: None }).await?;
-    let mut rest = archive;
-    while !rest.is_empty() {
-        let chunk = rest.split_to(rest.len().min(CHUNK_BYTES));
-        load.input.send(ToNode::Input(chunk)).await.context("the node ended the load")?;
-    }
-    load.input.send(ToNode::EndOfInput).await.context("the node ended the load")?;
-    while let Some(chunk) = load.output.recv().await {
-        match chunk {
-            FromNode::Done(Ok(_)) => return Ok(()),
-            FromNode::Done(Err(error)) => return Err(error.into()),
-            _ => {}
-        }
-    }
-    bail!("the node ended the load")
+    Ok(())
 }
 
 /// The image as an OCI archive.

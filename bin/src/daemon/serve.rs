@@ -85,6 +85,10 @@ async fn serve(config: &Config, started: Instant) -> anyhow::Result<()> {
     let url = server_url(config.listen.ip(), port.address()?.port());
     let kubeconfig = pki::write_admin_kubeconfig(&config.data_dir, &authority, &url)?;
 
+    // Before anyone can ask for it: a pod whose image is missing waits for long.
+    if let Err(error) = demo::ensure(agent.images()).await {
+        tracing::warn!(error = format!("{error:#}"), "the demonstration's image is not available");
+    }
     let spec = SupervisorSpec::new(Strategy::OneForOne)
         .intensity(RESTARTS, Duration::from_secs(60))
         .child(plane.child())
@@ -98,9 +102,6 @@ async fn serve(config: &Config, started: Instant) -> anyhow::Result<()> {
     );
     if std::io::stdout().is_terminal() {
         welcome(config, &kubeconfig);
-    }
-    if let Err(error) = demo::ensure(&agent.node()).await {
-        tracing::warn!(error = format!("{error:#}"), "the demonstration's image is not available");
     }
     tokio::select! {
         _ = terminate.recv() => tracing::info!("terminating; containers live on"),

@@ -46,9 +46,21 @@ impl Daemon {
         daemon
     }
 
+    /// Starts a node whose data directory is below `folder`, for example on a disk of its own.
+    pub fn start_in(host: Host, folder: &Path) -> Self {
+        let mut daemon = Self::unstarted_in(host, folder);
+        daemon.launch();
+        daemon.wait_answering();
+        daemon
+    }
+
     /// A node on a host that is yet to be launched.
     pub fn unstarted(host: Host) -> Self {
-        let data = tempfile::Builder::new().prefix("kbt").tempdir();
+        Self::unstarted_in(host, &std::env::temp_dir())
+    }
+
+    fn unstarted_in(host: Host, folder: &Path) -> Self {
+        let data = tempfile::Builder::new().prefix("kbt").tempdir_in(folder);
         Self {
             host,
             data: data.expect("a data directory"),
@@ -117,6 +129,11 @@ impl Daemon {
             let _ = process.kill();
             let _ = process.wait();
         }
+    }
+
+    /// How the process ended, if it has by itself.
+    pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.process.as_mut()?.try_wait().ok().flatten()
     }
 
     /// SIGTERM, and how it ended.

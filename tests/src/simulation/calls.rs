@@ -149,6 +149,12 @@ impl World {
         }
     }
 
+    /// A node's connection has ended: what had not arrived over it never will.
+    pub fn lose_calls_of(&mut self, name: &str) {
+        let user = Identity::node(name).user;
+        self.calls.retain(|_, call| call.has_arrived || call.who.user != user);
+    }
+
     /// The server's process has ended: what it had received will not be answered, and its own
     /// parts are gone with it.
     pub fn lose_calls_to_server(&mut self) {

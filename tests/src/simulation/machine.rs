@@ -92,6 +92,7 @@ impl World {
     pub fn cut_power(&mut self, name: &str) {
         self.say(format_args!("{name} loses power"));
         self.unfollow(&Watcher::Node { name: name.to_string() });
+        self.lose_calls_of(name);
         if let Some(machine) = self.machines.get_mut(name) {
             machine.is_on = false;
             machine.power += 1;
@@ -104,6 +105,7 @@ impl World {
     /// The agent dies; what runs goes on.
     pub fn crash_agent(&mut self, name: &str) {
         self.unfollow(&Watcher::Node { name: name.to_string() });
+        self.lose_calls_of(name);
         let wait = self.random.millis(50, 1500);
         let Some(machine) = self.machines.get_mut(name).filter(|m| m.agent.is_some()) else {
             return;

@@ -1,16 +1,18 @@
 //! The actor and its handle.
 
 use super::message::GatewayMessage;
+use super::pages::Pages;
 use super::perform::perform;
 use super::{LocalApi, MAX_WRITES};
 use crate::raft::RaftHandle;
 use crate::watch::WatchHandle;
 use futures::stream;
+use kabuki_admission::read::continued_revision;
 use kabuki_admission::{Attributes, authorize, authorize_request, read};
 use kabuki_kit::{CallError, ChildSpec, Gate, Slot};
 use kabuki_model::StatusError;
 use kabuki_model::identity::Identity;
-use kabuki_model::request::{Answer, Request};
+use kabuki_model::request::{Answer, Content, Request};
 use kabuki_model::view::View;
 use kabuki_model::watch::WatchRequest;
 use kabuki_protocol::{ApiHandle, Watch};
@@ -36,6 +38,7 @@ pub struct GatewayHandle {
     raft: RaftHandle,
     watch: WatchHandle,
     writes: Gate<&'static str>,
+    pages: Pages,
 }
 
 impl GatewayHandle {
@@ -47,6 +50,7 @@ impl GatewayHandle {
             raft,
             watch,
             writes: Gate::new([(USERS, MAX_WRITES, RETRY), (SYSTEM, MAX_WRITES, RETRY)]),
+            pages: Pages::default(),
         }
     }
 
@@ -68,10 +72,14 @@ impl GatewayHandle {
 
     /// Performs a request.
     pub async fn request(&self, who: Identity, request: Request) -> Result<Answer, StatusError> {
-        if matches!(request, Request::Get { .. } | Request::List(_)) {
-            let view = self.raft.snapshot();
-            authorize_request(&view, &who, &request)?;
-            return read(&view, &request);
+        match &request {
+            Request::Get { .. } => {
+                let view = self.raft.snapshot();
+                authorize_request(&view, &who, &request)?;
+                return read(&view, &request);
+            }
+            Request::List(list) => return self.list(&who, &request, &list.continue_token),
+            _ => {}
         }
         let class = match is_system(&who) {
             true => SYSTEM,
@@ -97,18 +105,39 @@ impl GatewayHandle {
         }
     }
 
+    /// Answers a list, or a page of one, from one state.
+    fn list(&self, who: &Identity, request: &Request, token: &str) -> Result<Answer, StatusError> {
+        let newest = self.raft.snapshot();
+        authorize_request(&newest, who, request)?;
+        let view = match continued_revision(token)? {
+            // A state that is no longer kept is refused as too old by reading from another.
+            Some(revision) => self.pages.at(revision).unwrap_or(newest),
+            None => newest,
+        };
+        let answer = read(&view, request)?;
+        if let Content::List(list) = &answer.content
+            && !list.continue_token.is_empty()
+        {
+            self.pages.keep(&view);
+        }
+        Ok(answer)
+    }
+
     /// Begins a watch.
     pub async fn watch(&self, who: &Identity, request: WatchRequest) -> Result<Watch, StatusError> {
         let attributes = Attributes::selection("watch", &request.selection);
         authorize(&self.raft.snapshot(), who, &attributes)?;
         let watch = self.watch.resuming(request).await?;
-        Ok(Watch::from_stream(stream::unfold(Some(watch), |watch| async {
-            let mut watch = watch?;
-            let event = watch.next().await;
-            // A refusal is the last thing that a watch says.
-            let rest = event.is_ok().then_some(watch);
-            Some((event, rest))
-        })))
+        Ok(Watch::from_stream(stream::unfold(
+            Some(watch),
+            |watch| async {
+                let mut watch = watch?;
+                let event = watch.next().await;
+                // A refusal is the last thing that a watch says.
+                let rest = event.is_ok().then_some(watch);
+                Some((event, rest))
+            },
+        )))
     }
 
     /// Refuses what `who` may not do; for conversations that are no requests on objects.

@@ -70,7 +70,8 @@ impl Rollout<'_> {
         let mut left = surplus;
         for &index in old {
             let set = &self.sets[index];
-            let goes = (set.replicas - set.available()).clamp(0, left);
+            // Its status may not know yet of a pod that has just become available.
+            let goes = (set.replicas - set.ready).clamp(0, left);
             left -= goes;
             let size = set.replicas - goes;
             self.resize(index, size);
