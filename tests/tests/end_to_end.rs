@@ -3,6 +3,8 @@
 
 #[path = "end_to_end/deployment.rs"]
 mod deployment;
+#[path = "end_to_end/faults.rs"]
+mod faults;
 #[path = "end_to_end/pod.rs"]
 mod pod;
 #[path = "end_to_end/survival.rs"]

@@ -45,9 +45,7 @@ fn any_of<T: Send>(seeds: std::ops::Range<u64>, ask: impl Fn(u64) -> Option<T> +
 }
 
 fn command(seed: u64) -> String {
-    format!(
-        "SIM_SEED={seed} cargo test -p kabuki-tests --test simulation replay -- --nocapture"
-    )
+    format!("SIM_SEED={seed} cargo test -p kabuki-tests --test simulation replay -- --nocapture")
 }
 
 #[test]
@@ -67,7 +65,11 @@ fn no_seed_violates_an_invariant() {
     for (seed, violation) in &failed {
         let _ = writeln!(report, "seed {seed}: {violation}\n    {}", command(*seed));
     }
-    assert!(failed.is_empty(), "{} of {count} seeds failed:\n{report}", failed.len());
+    assert!(
+        failed.is_empty(),
+        "{} of {count} seeds failed:\n{report}",
+        failed.len()
+    );
     assert!(writes.into_inner() > count * 20, "hardly anything happened");
 }
 
@@ -77,8 +79,16 @@ fn a_seed_replays_byte_for_byte() {
         let (one, other) = (run(seed, None, true), run(seed, None, true));
         assert_eq!(one.trace, other.trace, "seed {seed}");
         assert_eq!(one.hash, other.hash, "seed {seed}");
-        assert_eq!(run(seed, None, false).hash, one.hash, "a kept trace changes nothing");
-        assert!(one.trace.len() > 500, "seed {seed} has only {} lines", one.trace.len());
+        assert_eq!(
+            run(seed, None, false).hash,
+            one.hash,
+            "a kept trace changes nothing"
+        );
+        assert!(
+            one.trace.len() > 500,
+            "seed {seed} has only {} lines",
+            one.trace.len()
+        );
     }
     assert_ne!(run(7, None, false).hash, run(8, None, false).hash);
 }
@@ -86,12 +96,18 @@ fn a_seed_replays_byte_for_byte() {
 /// Shows one seed; with no seed asked for, that a run can be shown.
 #[test]
 fn replay() {
-    let Run { trace, violation, .. } = run(number("SIM_SEED").unwrap_or(1), None, true);
+    let Run {
+        trace, violation, ..
+    } = run(number("SIM_SEED").unwrap_or(1), None, true);
     match number("SIM_SEED") {
         Some(_) => trace.iter().for_each(|line| println!("{line}")),
         None => assert!(!trace.is_empty()),
     }
-    assert!(violation.is_none(), "{}", violation.map(|v| v.to_string()).unwrap_or_default());
+    assert!(
+        violation.is_none(),
+        "{}",
+        violation.map(|v| v.to_string()).unwrap_or_default()
+    );
 }
 
 /// The first seed at which a planted bug violates the invariant; or what it violates instead.

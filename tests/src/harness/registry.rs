@@ -12,7 +12,7 @@ pub struct Registry {
     process: Child,
     port: u16,
     login: Option<(String, String)>,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Registry {
@@ -54,8 +54,13 @@ impl Registry {
             process,
             port,
             login: login.map(|(u, p)| (u.to_string(), p.to_string())),
-            _data: data,
+            data,
         }
+    }
+
+    /// Where it keeps what it was given.
+    pub fn storage(&self) -> &Path {
+        self.data.path()
     }
 
     /// The full name of an image in this registry.

@@ -112,7 +112,9 @@ impl Audit {
     /// told of next.
     pub fn next_after(&self, resource: &Resource, revision: u64) -> Option<u64> {
         let history = self.histories.get(resource)?;
-        history.get(history.partition_point(|r| *r <= revision)).copied()
+        history
+            .get(history.partition_point(|r| *r <= revision))
+            .copied()
     }
 
     /// Holds a recovered state against what was written for certain.
@@ -129,7 +131,11 @@ impl Audit {
         for known in self.objects.values() {
             match found.next() {
                 Some(object) if object == known => {}
-                other => return Err(format!("{known:?} was acknowledged; {other:?} was recovered")),
+                other => {
+                    return Err(format!(
+                        "{known:?} was acknowledged; {other:?} was recovered"
+                    ));
+                }
             }
         }
         match found.next() {
@@ -143,6 +149,8 @@ impl Audit {
         resource: &Resource,
     ) -> impl Iterator<Item = &'a Arc<Stored>> + use<'a> {
         let resource = resource.clone();
-        self.objects.values().filter(move |o| o.key.resource == resource)
+        self.objects
+            .values()
+            .filter(move |o| o.key.resource == resource)
     }
 }

@@ -51,11 +51,20 @@ pub enum Bug {
 impl Bug {
     /// Every bug, with the invariant that sees it.
     pub const ALL: &[(Self, Invariant)] = &[
-        (Self::AcknowledgesBeforeSync, Invariant::NothingAcknowledgedIsLost),
+        (
+            Self::AcknowledgesBeforeSync,
+            Invariant::NothingAcknowledgedIsLost,
+        ),
         (Self::ReusesRevision, Invariant::RevisionsFollowOneAnother),
-        (Self::LosesWatchEvent, Invariant::EveryWatcherSeesTheSameHistory),
+        (
+            Self::LosesWatchEvent,
+            Invariant::EveryWatcherSeesTheSameHistory,
+        ),
         (Self::IgnoresResourceVersion, Invariant::NoUpdateIsLost),
-        (Self::ForgetsRequirements, Invariant::ClosedNamespacesStayClosed),
+        (
+            Self::ForgetsRequirements,
+            Invariant::ClosedNamespacesStayClosed,
+        ),
         (Self::DoublesCreation, Invariant::NoMorePodsThanWanted),
         (Self::DropsDeletion, Invariant::ActualEqualsDesired),
         (Self::ForgetsAdoption, Invariant::OrphansAreAdopted),
@@ -65,7 +74,10 @@ impl Bug {
         (Self::IgnoresTaints, Invariant::PodsGoOnlyWhereTheyAreTaken),
         (Self::IgnoresUids, Invariant::NothingDangles),
         (Self::FinalizesEarly, Invariant::NamespacesGoEmpty),
-        (Self::ForgetsContainers, Invariant::RunningContainersAreAdopted),
+        (
+            Self::ForgetsContainers,
+            Invariant::RunningContainersAreAdopted,
+        ),
     ];
 
     /// Changes what a controller's core wants.
@@ -88,20 +100,30 @@ impl Bug {
                 outcome.actions.retain(|a| !is_adoption(a));
             }
             (Self::IgnoresMaxUnavailable, "deployment-controller") => {
-                resize_sets(view, outcome, |_, before, after| if after < before { 0 } else { after });
+                resize_sets(
+                    view,
+                    outcome,
+                    |_, before, after| if after < before { 0 } else { after },
+                );
             }
             (Self::IgnoresSurge, "deployment-controller") => {
                 let wanted = view.get(key).and_then(|d| d.typed::<Deployment>().ok());
                 let wanted = wanted.and_then(|d| d.spec.replicas).unwrap_or(1);
                 resize_sets(view, outcome, |_, before, after| {
-                    if after > before { i64::from(wanted) } else { after }
+                    if after > before {
+                        i64::from(wanted)
+                    } else {
+                        after
+                    }
                 });
             }
             (Self::IgnoresUids, "garbage-collector-controller") => {
                 outcome.actions.retain(|a| !has_owner_by_name(view, a));
             }
             (Self::FinalizesEarly, "namespace-controller") if !outcome.actions.is_empty() => {
-                let Some(namespace) = view.get(key) else { return };
+                let Some(namespace) = view.get(key) else {
+                    return;
+                };
                 outcome.actions = vec![Action::Request(finalize(namespace))];
             }
             _ => {}
@@ -111,10 +133,16 @@ impl Bug {
     /// Changes what the scheduler sees of a pod or node.
     pub(super) fn break_scheduled(self, object: &Arc<Stored>) -> Arc<Stored> {
         let is_pod = object.key.resource == Resource::PODS;
-        let Ok(mut value) = object.to_value() else { return object.clone() };
+        let Ok(mut value) = object.to_value() else {
+            return object.clone();
+        };
         match (self, is_pod) {
             (Self::IgnoresRequests, true) => {
-                for container in value["spec"]["containers"].as_array_mut().into_iter().flatten() {
+                for container in value["spec"]["containers"]
+                    .as_array_mut()
+                    .into_iter()
+                    .flatten()
+                {
                     container["resources"] = json!({});
                 }
             }
@@ -122,22 +150,42 @@ impl Bug {
             _ => return object.clone(),
         }
         let (key, uid) = (object.key.clone(), object.uid.clone());
-        Arc::new(Stored::new(key, uid, object.revision, value.to_string().into()))
+        Arc::new(Stored::new(
+            key,
+            uid,
+            object.revision,
+            value.to_string().into(),
+        ))
     }
 }
 
 /// Asks for the first new pod once more, under another name.
 fn double_creation(outcome: &mut Outcome) {
-    let is_pod = |a: &&Action| {
-        matches!(a, Action::Request(Request::Create { resource, .. }) if *resource == Resource::PODS)
+    let is_pod = |a: &&Action| matches!(a, Action::Request(Request::Create { resource, .. }) if *resource == Resource::PODS);
+    let Some(Action::Request(first)) = outcome.actions.iter().find(is_pod).cloned() else {
+        return;
     };
-    let Some(Action::Request(first)) = outcome.actions.iter().find(is_pod).cloned() else { return };
-    let Request::Create { resource, namespace, object, options } = first else { return };
-    let Ok(mut pod) = serde_json::from_slice::<Value>(&object) else { return };
+    let Request::Create {
+        resource,
+        namespace,
+        object,
+        options,
+    } = first
+    else {
+        return;
+    };
+    let Ok(mut pod) = serde_json::from_slice::<Value>(&object) else {
+        return;
+    };
     let name = format!("{}x", pod["metadata"]["name"].as_str().unwrap_or_default());
     pod["metadata"]["name"] = name.into();
     let object = pod.to_string().into();
-    outcome.request(Request::Create { resource, namespace, object, options });
+    outcome.request(Request::Create {
+        resource,
+        namespace,
+        object,
+        options,
+    });
 }
 
 fn is_pod_deletion(action: &Action) -> bool {
@@ -156,20 +204,34 @@ fn is_adoption(action: &Action) -> bool {
 /// Gives ReplicaSets other sizes: of a set, what it had and what it was to get.
 fn resize_sets(view: &Snapshot, outcome: &mut Outcome, size: impl Fn(&ObjectKey, i64, i64) -> i64) {
     for action in &mut outcome.actions {
-        let Action::Request(request) = action else { continue };
+        let Action::Request(request) = action else {
+            continue;
+        };
         let (key, body, before) = match request {
             Request::Patch { key, patch, .. } if key.resource == Resource::REPLICA_SETS => {
-                let set = view.get(key).and_then(|s| s.to_value().ok()).unwrap_or_default();
-                (key.clone(), patch, set["spec"]["replicas"].as_i64().unwrap_or(0))
+                let set = view
+                    .get(key)
+                    .and_then(|s| s.to_value().ok())
+                    .unwrap_or_default();
+                (
+                    key.clone(),
+                    patch,
+                    set["spec"]["replicas"].as_i64().unwrap_or(0),
+                )
             }
-            Request::Create { resource, namespace, object, .. }
-                if *resource == Resource::REPLICA_SETS =>
-            {
+            Request::Create {
+                resource,
+                namespace,
+                object,
+                ..
+            } if *resource == Resource::REPLICA_SETS => {
                 (ObjectKey::new(resource.clone(), namespace, ""), object, 0)
             }
             _ => continue,
         };
-        let Ok(mut value) = serde_json::from_slice::<Value>(body) else { continue };
+        let Ok(mut value) = serde_json::from_slice::<Value>(body) else {
+            continue;
+        };
         if let Some(after) = value["spec"]["replicas"].as_i64() {
             value["spec"]["replicas"] = size(&key, before, after).into();
             *body = value.to_string().into();
@@ -179,14 +241,23 @@ fn resize_sets(view: &Snapshot, outcome: &mut Outcome, size: impl Fn(&ObjectKey,
 
 /// Whether something has the name of an owner of what is to be deleted.
 fn has_owner_by_name(view: &Snapshot, action: &Action) -> bool {
-    let Action::Request(Request::Delete { key, .. }) = action else { return false };
-    let Some(object) = view.get(key) else { return false };
-    object.meta().owner_references.iter().flatten().any(|owner| {
-        kind::by_name(&owner.kind).is_some_and(|kind| {
-            let key = ObjectKey::new(kind.resource.clone(), &key.namespace, &owner.name);
-            view.get(&key).is_some()
+    let Action::Request(Request::Delete { key, .. }) = action else {
+        return false;
+    };
+    let Some(object) = view.get(key) else {
+        return false;
+    };
+    object
+        .meta()
+        .owner_references
+        .iter()
+        .flatten()
+        .any(|owner| {
+            kind::by_name(&owner.kind).is_some_and(|kind| {
+                let key = ObjectKey::new(kind.resource.clone(), &key.namespace, &owner.name);
+                view.get(&key).is_some()
+            })
         })
-    })
 }
 
 fn finalize(namespace: &Stored) -> Request {
@@ -203,7 +274,9 @@ fn finalize(namespace: &Stored) -> Request {
 pub(super) fn without_revision(request: &mut Request) {
     match request {
         Request::Update { object: body, .. } | Request::Patch { patch: body, .. } => {
-            let Ok(mut value) = serde_json::from_slice::<Value>(body) else { return };
+            let Ok(mut value) = serde_json::from_slice::<Value>(body) else {
+                return;
+            };
             if let Some(meta) = value.get_mut("metadata").and_then(Value::as_object_mut) {
                 meta.remove("resourceVersion");
                 *body = value.to_string().into();
@@ -225,7 +298,10 @@ pub(super) fn without_expected_revision(commit: &mut Commit) {
 }
 
 pub(super) fn without_requirements(commit: &mut Commit) {
-    commit.command.ops.retain(|op| !matches!(op, Op::Require { .. }));
+    commit
+        .command
+        .ops
+        .retain(|op| !matches!(op, Op::Require { .. }));
 }
 
 pub(super) fn reuse_revision(applied: &mut Applied) {

@@ -35,9 +35,18 @@ pub(super) enum Caller {
     /// The scheduler, about its bindings.
     Scheduler,
     /// A node that reports a pod's status.
-    Report { node: String, boot: u64, uid: String, version: u64 },
+    Report {
+        node: String,
+        boot: u64,
+        uid: String,
+        version: u64,
+    },
     /// A node that lets a pod go.
-    Farewell { node: String, boot: u64, uid: String },
+    Farewell {
+        node: String,
+        boot: u64,
+        uid: String,
+    },
     /// A node that registers itself.
     Registration { node: String, boot: u64 },
     /// A writer that counts in a ConfigMap.
@@ -57,7 +66,10 @@ impl World {
         let id = self.note_call(caller, who.clone(), request.clone(), true);
         self.after(PATIENCE, Happening::GiveUp { call: id });
         // A node's reports come over one connection, in order: none overtakes the next.
-        let is_report = matches!(self.calls.get(&id).map(|c| &c.caller), Some(Caller::Report { .. }));
+        let is_report = matches!(
+            self.calls.get(&id).map(|c| &c.caller),
+            Some(Caller::Report { .. })
+        );
         let repeats = self.faults.active && self.random.chance(self.faults.repeat_message);
         if repeats && !is_report {
             let again = self.note_call(Caller::Nobody, who, request, true);
@@ -72,7 +84,13 @@ impl World {
         self.after(delay, Happening::Arrive { call: id });
     }
 
-    fn note_call(&mut self, caller: Caller, who: Identity, request: Request, is_remote: bool) -> u64 {
+    fn note_call(
+        &mut self,
+        caller: Caller,
+        who: Identity,
+        request: Request,
+        is_remote: bool,
+    ) -> u64 {
         let id = self.fresh();
         self.say(format_args!("call {id} {}: {}", who.user, brief(&request)));
         let call = Call {
@@ -97,7 +115,9 @@ impl World {
     }
 
     pub fn arrive(&mut self, id: u64) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
         call.has_arrived = true;
         if !self.server.is_up {
             return self.answer(id, Err(StatusError::unavailable("the server is down")));
@@ -107,7 +127,9 @@ impl World {
 
     /// Sends an answer on its way.
     pub fn answer(&mut self, id: u64, outcome: Outcome) {
-        let Some(call) = self.calls.get(&id) else { return };
+        let Some(call) = self.calls.get(&id) else {
+            return;
+        };
         let shown = match &outcome {
             Ok(_) => "ok",
             Err(error) => &error.message,
@@ -135,15 +157,24 @@ impl World {
     }
 
     pub fn deliver_answer(&mut self, id: u64, outcome: Outcome) {
-        let Some(call) = self.calls.remove(&id) else { return };
+        let Some(call) = self.calls.remove(&id) else {
+            return;
+        };
         match call.caller {
             Caller::Nobody => {}
             Caller::Task(task) => self.task_answered(task, &call.request, outcome),
             Caller::Scheduler => self.scheduler_answered(&call.request, outcome),
-            Caller::Report { node, boot, uid, version } => {
+            Caller::Report {
+                node,
+                boot,
+                uid,
+                version,
+            } => {
                 self.report_answered(&node, boot, &uid, version, outcome);
             }
-            Caller::Farewell { node, boot, uid } => self.farewell_answered(&node, boot, &uid, outcome),
+            Caller::Farewell { node, boot, uid } => {
+                self.farewell_answered(&node, boot, &uid, outcome)
+            }
             Caller::Registration { node, boot } => self.registration_answered(&node, boot, outcome),
             Caller::Count { writer } => self.count_answered(writer, outcome),
         }
@@ -152,7 +183,8 @@ impl World {
     /// A node's connection has ended: what had not arrived over it never will.
     pub fn lose_calls_of(&mut self, name: &str) {
         let user = Identity::node(name).user;
-        self.calls.retain(|_, call| call.has_arrived || call.who.user != user);
+        self.calls
+            .retain(|_, call| call.has_arrived || call.who.user != user);
     }
 
     /// The server's process has ended: what it had received will not be answered, and its own
@@ -170,26 +202,52 @@ fn brief(request: &Request) -> String {
     match request {
         Request::Get { key, .. } => format!("get {key}"),
         Request::List(selection) => format!("list {}", selection.resource),
-        Request::Create { resource, namespace, object, .. } => {
+        Request::Create {
+            resource,
+            namespace,
+            object,
+            ..
+        } => {
             let text = String::from_utf8_lossy(object);
             format!("create {resource} in {namespace:?} {text}")
         }
-        Request::Update { key, subresource, object, .. } => {
-            format!("update {key} {subresource:?} {}", String::from_utf8_lossy(object))
+        Request::Update {
+            key,
+            subresource,
+            object,
+            ..
+        } => {
+            format!(
+                "update {key} {subresource:?} {}",
+                String::from_utf8_lossy(object)
+            )
         }
-        Request::Patch { key, subresource, patch, .. } => {
-            format!("patch {key} {subresource:?} {}", String::from_utf8_lossy(patch))
+        Request::Patch {
+            key,
+            subresource,
+            patch,
+            ..
+        } => {
+            format!(
+                "patch {key} {subresource:?} {}",
+                String::from_utf8_lossy(patch)
+            )
         }
         Request::Delete { key, options } => format!(
             "delete {key} grace {:?} policy {:?}",
             options.grace_period_s, options.propagation
         ),
         Request::DeleteCollection { selection, .. } => {
-            format!("delete all {} in {:?}", selection.resource, selection.namespace)
+            format!(
+                "delete all {} in {:?}",
+                selection.resource, selection.namespace
+            )
         }
         Request::Bind(bindings) => {
-            let shown: Vec<String> =
-                bindings.iter().map(|b| format!("{} to {}", b.pod, b.node)).collect();
+            let shown: Vec<String> = bindings
+                .iter()
+                .map(|b| format!("{} to {}", b.pod, b.node))
+                .collect();
             format!("bind {}", shown.join(", "))
         }
     }

@@ -100,7 +100,10 @@ impl World {
         let controller = &mut self.controllers[index];
         for change in changes {
             let previous = change.previous.as_deref();
-            for key in controller.core.keys(&view, &change.object, previous, change.removed) {
+            for key in controller
+                .core
+                .keys(&view, &change.object, previous, change.removed)
+            {
                 controller.queue.add(key);
             }
         }
@@ -122,7 +125,9 @@ impl World {
             if controller.queue.in_process() >= MAX_IN_PROCESS {
                 break;
             }
-            let Some(key) = controller.queue.next(now) else { break };
+            let Some(key) = controller.queue.next(now) else {
+                break;
+            };
             let task = Task {
                 controller: index,
                 life: controller.life,
@@ -146,7 +151,9 @@ impl World {
     }
 
     pub fn reconcile(&mut self, id: u64) {
-        let Some(task) = self.tasks.get(&id) else { return };
+        let Some(task) = self.tasks.get(&id) else {
+            return;
+        };
         let core = self.controllers[task.controller].core.clone();
         let (key, view, now) = (task.key.clone(), self.server.view(), self.time());
         let mut outcome = core.reconcile(&view, &key, now);
@@ -154,7 +161,11 @@ impl World {
             bug.break_outcome(core.name(), &view, &key, &mut outcome, &mut self.random);
         }
         let count = outcome.actions.len();
-        self.say(format_args!("{} on {key} at {}: {count} actions", core.name(), view_revision(&view)));
+        self.say(format_args!(
+            "{} on {key} at {}: {count} actions",
+            core.name(),
+            view_revision(&view)
+        ));
         self.audit_decision(core.name(), &view, &key, &outcome);
         if let Some(task) = self.tasks.get_mut(&id) {
             task.actions = outcome.actions.into();
@@ -179,7 +190,9 @@ impl World {
     }
 
     pub fn task_answered(&mut self, id: u64, request: &Request, outcome: Outcome) {
-        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return;
+        };
         match outcome {
             Err(error) if Some(error.reason) != settled_by(request) => {
                 if task.failure.is_some() {
@@ -199,7 +212,9 @@ impl World {
     }
 
     fn finish(&mut self, id: u64) {
-        let Some(task) = self.tasks.remove(&id) else { return };
+        let Some(task) = self.tasks.remove(&id) else {
+            return;
+        };
         let (now, wait) = (self.now, task.again_at.map(|at| self.until(at)));
         let controller = &mut self.controllers[task.controller];
         if controller.life != task.life {

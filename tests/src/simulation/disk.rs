@@ -24,7 +24,10 @@ struct Entry {
 impl Disk {
     /// Appends an entry, which a crash may take away until `sync`.
     pub fn append(&mut self, term: u64, commands: &[Command]) -> Position {
-        let at = Position { index: self.last.index + 1, term };
+        let at = Position {
+            index: self.last.index + 1,
+            term,
+        };
         let bytes = codec::encode(&commands).expect("commands have a binary form");
         self.entries.push(Entry { at, bytes });
         self.last = at;
@@ -58,7 +61,11 @@ impl Disk {
     /// The state of the snapshot, and the entries after it.
     pub fn recover(&mut self) -> (Store, Vec<(Position, Vec<Command>)>) {
         let state = match &self.snapshot {
-            Some(bytes) => read_snapshot(bytes.as_slice()).expect("an undamaged snapshot").snapshot,
+            Some(bytes) => {
+                read_snapshot(bytes.as_slice())
+                    .expect("an undamaged snapshot")
+                    .snapshot
+            }
             None => Snapshot::empty(),
         };
         self.last = self.entries.last().map_or(state.position(), |e| e.at);

@@ -57,7 +57,13 @@ pub(super) struct Life {
 
 impl Life {
     fn new(key: ObjectKey, machine: PodMachine) -> Self {
-        Self { key, machine, report: Report::default(), is_leaving: false, wakes: 0 }
+        Self {
+            key,
+            machine,
+            report: Report::default(),
+            is_leaving: false,
+            wakes: 0,
+        }
     }
 }
 
@@ -85,13 +91,22 @@ impl World {
         machine.boot += 1;
         let (power, boot) = (machine.power, machine.boot);
         self.say(format_args!("{name} is switched on with {cpu_milli} m"));
-        self.after(std::time::Duration::ZERO, Happening::Boot { node: name.to_string(), power, boot });
+        self.after(
+            std::time::Duration::ZERO,
+            Happening::Boot {
+                node: name.to_string(),
+                power,
+                boot,
+            },
+        );
     }
 
     /// The power fails: nothing of what ran is left.
     pub fn cut_power(&mut self, name: &str) {
         self.say(format_args!("{name} loses power"));
-        self.unfollow(&Watcher::Node { name: name.to_string() });
+        self.unfollow(&Watcher::Node {
+            name: name.to_string(),
+        });
         self.lose_calls_of(name);
         if let Some(machine) = self.machines.get_mut(name) {
             machine.is_on = false;
@@ -104,7 +119,9 @@ impl World {
 
     /// The agent dies; what runs goes on.
     pub fn crash_agent(&mut self, name: &str) {
-        self.unfollow(&Watcher::Node { name: name.to_string() });
+        self.unfollow(&Watcher::Node {
+            name: name.to_string(),
+        });
         self.lose_calls_of(name);
         let wait = self.random.millis(50, 1500);
         let Some(machine) = self.machines.get_mut(name).filter(|m| m.agent.is_some()) else {
@@ -114,13 +131,22 @@ impl World {
         machine.boot += 1;
         let (power, boot) = (machine.power, machine.boot);
         self.say(format_args!("agent of {name} crashes"));
-        self.after(wait, Happening::Boot { node: name.to_string(), power, boot });
+        self.after(
+            wait,
+            Happening::Boot {
+                node: name.to_string(),
+                power,
+                boot,
+            },
+        );
     }
 
     /// The agent starts, and adopts what runs.
     pub fn boot(&mut self, name: &str, power: u64, boot: u64) {
         let now = self.time();
-        let Some(machine) = self.machines.get_mut(name) else { return };
+        let Some(machine) = self.machines.get_mut(name) else {
+            return;
+        };
         if machine.power != power || machine.boot != boot {
             return;
         }
@@ -134,17 +160,24 @@ impl World {
                     PodMachine::resume(held.pod.clone(), host(), state, &held.seen(), now)
                 }
             };
-            agent.lives.insert(uid.clone(), Life::new(held.key.clone(), machine));
+            agent
+                .lives
+                .insert(uid.clone(), Life::new(held.key.clone(), machine));
             begun.push(uid.clone());
         }
         machine.agent = Some(agent);
-        self.say(format_args!("agent of {name} starts with {} pods", begun.len()));
+        self.say(format_args!(
+            "agent of {name} starts with {} pods",
+            begun.len()
+        ));
         for uid in begun {
             self.begin_life(name, &uid);
         }
         self.register(name, boot);
         let fields = format!("spec.nodeName={name}");
-        let watcher = Watcher::Node { name: name.to_string() };
+        let watcher = Watcher::Node {
+            name: name.to_string(),
+        };
         self.follow(watcher, Resource::PODS, &fields);
     }
 
@@ -163,7 +196,9 @@ impl World {
                 self.tell_life(name, &uid, Fact::PodVanished);
                 continue;
             }
-            let Ok(pod) = change.object.typed::<Pod>() else { continue };
+            let Ok(pod) = change.object.typed::<Pod>() else {
+                continue;
+            };
             if self.life(name, &uid).is_some() {
                 self.tell_life(name, &uid, Fact::PodChanged(pod));
                 continue;
@@ -178,7 +213,9 @@ impl World {
             return;
         };
         let machine = PodMachine::new(pod, host(), now);
-        agent.lives.insert(uid.to_string(), Life::new(object.key.clone(), machine));
+        agent
+            .lives
+            .insert(uid.to_string(), Life::new(object.key.clone(), machine));
         self.say(format_args!("{name} has {} ({uid})", object.key));
         self.begin_life(name, uid);
     }
@@ -186,16 +223,27 @@ impl World {
     /// The list is complete: what runs and was not in it is gone from the API.
     pub fn node_has_list(&mut self, name: &str) {
         let known = self.known_to_node(name);
-        let Some(agent) = self.machines.get(name).and_then(|m| m.agent.as_ref()) else { return };
-        let gone: Vec<String> =
-            agent.lives.keys().filter(|uid| known.iter().all(|k| **k != ***uid)).cloned().collect();
+        let Some(agent) = self.machines.get(name).and_then(|m| m.agent.as_ref()) else {
+            return;
+        };
+        let gone: Vec<String> = agent
+            .lives
+            .keys()
+            .filter(|uid| known.iter().all(|k| **k != ***uid))
+            .cloned()
+            .collect();
         for uid in gone {
             self.tell_life(name, &uid, Fact::PodVanished);
         }
     }
 
     pub fn life(&mut self, name: &str, uid: &str) -> Option<&mut Life> {
-        self.machines.get_mut(name)?.agent.as_mut()?.lives.get_mut(uid)
+        self.machines
+            .get_mut(name)?
+            .agent
+            .as_mut()?
+            .lives
+            .get_mut(uid)
     }
 
     /// Gives a pod's machine a fact, and does what it wants.
@@ -216,7 +264,9 @@ impl World {
                 Effect::Finished { delete_from_api } => self.finished(name, uid, delete_from_api),
                 Effect::WakeAt(at) => {
                     let wait = self.until(at);
-                    let Some(life) = self.life(name, uid) else { continue };
+                    let Some(life) = self.life(name, uid) else {
+                        continue;
+                    };
                     life.wakes += 1;
                     let what = Done::Woken { wakes: life.wakes };
                     self.do_after(name, uid, wait, what);
@@ -247,5 +297,7 @@ impl Life {
 }
 
 fn host() -> Host {
-    Host { ips: vec!["10.0.0.1".to_string()] }
+    Host {
+        ips: vec!["10.0.0.1".to_string()],
+    }
 }

@@ -88,7 +88,11 @@ impl World {
             30 => self.change_nodes(),
             31 => self.create(Resource::DEPLOYMENTS, namespace, &manifests::nonsense()),
             32 => self.replace_deployment(),
-            _ => self.create(Resource::CONFIG_MAPS, namespace, &manifests::config(namespace)),
+            _ => self.create(
+                Resource::CONFIG_MAPS,
+                namespace,
+                &manifests::config(namespace),
+            ),
         }
         let delay = self.random.millis(20, self.people.pace_ms * 2);
         self.after(delay, Happening::Act);
@@ -129,6 +133,11 @@ impl World {
     }
 
     fn create_set(&mut self, namespace: &str) {
+        // Often there is a pod already that it is to take in.
+        for _ in 0..self.random.below(3) {
+            let stray = manifests::stray(&mut self.random);
+            self.create(Resource::PODS, namespace, &stray);
+        }
         let object = manifests::replica_set(&mut self.random);
         self.create(Resource::REPLICA_SETS, namespace, &object);
     }
@@ -139,7 +148,9 @@ impl World {
     }
 
     fn scale_something(&mut self) {
-        let Some(deployment) = self.some(&Resource::DEPLOYMENTS) else { return };
+        let Some(deployment) = self.some(&Resource::DEPLOYMENTS) else {
+            return;
+        };
         let replicas = self.random.between(0, 5);
         let scale = json!({"spec": {"replicas": replicas}});
         self.ask(Request::Update {
@@ -152,7 +163,9 @@ impl World {
 
     /// A new template, or an old one again, which is what undoing a rollout does.
     fn change_image(&mut self) {
-        let Some(deployment) = self.some(&Resource::DEPLOYMENTS) else { return };
+        let Some(deployment) = self.some(&Resource::DEPLOYMENTS) else {
+            return;
+        };
         let image = manifests::image(&mut self.random);
         let cpu = manifests::cpu(&mut self.random);
         let container = manifests::container(image, cpu);
@@ -161,7 +174,9 @@ impl World {
     }
 
     fn change_deployment(&mut self) {
-        let Some(deployment) = self.some(&Resource::DEPLOYMENTS) else { return };
+        let Some(deployment) = self.some(&Resource::DEPLOYMENTS) else {
+            return;
+        };
         let patch = match self.random.below(4) {
             0 => json!({"spec": {"paused": true}}),
             1 => json!({"spec": {"paused": null}}),
@@ -173,7 +188,9 @@ impl World {
 
     /// Deletes a Deployment and makes another of its name at once.
     fn replace_deployment(&mut self) {
-        let Some(deployment) = self.some(&Resource::DEPLOYMENTS) else { return };
+        let Some(deployment) = self.some(&Resource::DEPLOYMENTS) else {
+            return;
+        };
         self.delete(&deployment.key, DeleteOptions::default());
         let mut object = manifests::deployment(&mut self.random);
         object["metadata"]["name"] = deployment.key.name.to_string().into();
@@ -181,7 +198,9 @@ impl World {
     }
 
     fn delete_some(&mut self, resource: &Resource) {
-        let Some(object) = self.some(resource) else { return };
+        let Some(object) = self.some(resource) else {
+            return;
+        };
         if self.random.chance(60) {
             let namespace = Some(&*object.key.namespace);
             return self.ask(Request::DeleteCollection {
@@ -206,7 +225,10 @@ impl World {
     }
 
     fn delete(&mut self, key: &ObjectKey, options: DeleteOptions) {
-        self.ask(Request::Delete { key: key.clone(), options });
+        self.ask(Request::Delete {
+            key: key.clone(),
+            options,
+        });
     }
 
     /// Deletes a namespace while somebody is still putting things into it.
@@ -238,7 +260,9 @@ impl World {
     }
 
     fn trouble_node(&mut self) {
-        let Some(node) = self.some(&Resource::NODES) else { return };
+        let Some(node) = self.some(&Resource::NODES) else {
+            return;
+        };
         let patch = match self.random.below(4) {
             0 => json!({"spec": {"unschedulable": true}}),
             1 => json!({"spec": {"unschedulable": null, "taints": null}}),
@@ -270,8 +294,12 @@ impl World {
         match self.people.counts[writer].take() {
             None => {
                 let key = ObjectKey::new(Resource::CONFIG_MAPS, "default", COUNTER);
-                self.people.counts[writer] =
-                    self.audit.objects.get(&key).cloned().map(|read| Count { read });
+                self.people.counts[writer] = self
+                    .audit
+                    .objects
+                    .get(&key)
+                    .cloned()
+                    .map(|read| Count { read });
                 if self.people.counts[writer].is_none() {
                     self.create(Resource::CONFIG_MAPS, "default", &manifests::counter());
                 }
@@ -303,9 +331,17 @@ impl World {
         for object in self.audit.objects.values() {
             let mut finalizers = object.meta().finalizers.iter().flatten();
             if finalizers.any(|f| f == HOLD) {
-                let left: Vec<&String> =
-                    object.meta().finalizers.iter().flatten().filter(|f| *f != HOLD).collect();
-                amends.push((object.key.clone(), json!({"metadata": {"finalizers": left}})));
+                let left: Vec<&String> = object
+                    .meta()
+                    .finalizers
+                    .iter()
+                    .flatten()
+                    .filter(|f| *f != HOLD)
+                    .collect();
+                amends.push((
+                    object.key.clone(),
+                    json!({"metadata": {"finalizers": left}}),
+                ));
             }
             if object.key.resource == Resource::NODES && is_troubled(object) {
                 let patch = json!({"spec": {"unschedulable": null, "taints": null}});
@@ -333,8 +369,12 @@ impl World {
 }
 
 fn is_troubled(node: &Stored) -> bool {
-    let Ok(node) = node.to_value() else { return false };
-    let taints = node["spec"]["taints"].as_array().is_some_and(|t| !t.is_empty());
+    let Ok(node) = node.to_value() else {
+        return false;
+    };
+    let taints = node["spec"]["taints"]
+        .as_array()
+        .is_some_and(|t| !t.is_empty());
     node["spec"]["unschedulable"] == true || taints
 }
 
@@ -343,5 +383,8 @@ pub(super) fn count_of(object: &Stored) -> Option<u64> {
     if &*object.key.name != COUNTER {
         return None;
     }
-    object.to_value().ok()?["data"]["count"].as_str()?.parse().ok()
+    object.to_value().ok()?["data"]["count"]
+        .as_str()?
+        .parse()
+        .ok()
 }

@@ -33,7 +33,10 @@ pub(super) struct Scheduler {
 impl World {
     pub fn begin_scheduler(&mut self) {
         let life = self.scheduler.life + 1;
-        self.scheduler = Scheduler { life, ..Scheduler::default() };
+        self.scheduler = Scheduler {
+            life,
+            ..Scheduler::default()
+        };
         self.follow(Watcher::Scheduler, Resource::NODES, "");
         self.follow(Watcher::Scheduler, Resource::PODS, "");
     }
@@ -46,9 +49,12 @@ impl World {
     pub fn crash_scheduler(&mut self) {
         self.say(format_args!("scheduler crashes"));
         self.end_scheduler();
-        self.calls.values_mut().filter(|c| c.caller == Caller::Scheduler).for_each(|c| {
-            c.caller = Caller::Nobody;
-        });
+        self.calls
+            .values_mut()
+            .filter(|c| c.caller == Caller::Scheduler)
+            .for_each(|c| {
+                c.caller = Caller::Nobody;
+            });
         self.begin_scheduler();
     }
 
@@ -64,7 +70,9 @@ impl World {
                     Some(bug) => bug.break_scheduled(&change.object),
                     None => change.object.clone(),
                 };
-                let Some(pod) = Pending::read(&shown) else { continue };
+                let Some(pod) = Pending::read(&shown) else {
+                    continue;
+                };
                 let freed = scheduler.cluster.apply_pod(&pod, change.removed);
                 match pod.is_ours && !change.removed {
                     true => scheduler.queue.put(Arc::new(pod), now),
@@ -109,7 +117,11 @@ impl World {
             match decision.outcome {
                 Ok(node) => {
                     self.check_placement(pod, &node);
-                    bindings.push(Binding { pod: pod.key.clone(), uid: pod.uid.clone(), node });
+                    bindings.push(Binding {
+                        pod: pod.key.clone(),
+                        uid: pod.uid.clone(),
+                        node,
+                    });
                 }
                 Err(failure) => {
                     self.scheduler.queue.park(&pod.uid, now);
@@ -158,7 +170,9 @@ impl World {
     }
 
     pub fn scheduler_answered(&mut self, request: &Request, outcome: Outcome) {
-        let Request::Bind(bindings) = request else { return };
+        let Request::Bind(bindings) = request else {
+            return;
+        };
         let outcomes: Vec<Option<StatusError>> = match outcome.map(|a| a.content) {
             Ok(Content::Bindings(outcomes)) => outcomes,
             Ok(_) => Vec::new(),
@@ -206,9 +220,15 @@ fn repels(node: &Stored, pod: &Stored) -> Option<String> {
     if node["spec"]["unschedulable"] == true {
         return Some("it is cordoned".to_string());
     }
-    let tolerations = pod["spec"]["tolerations"].as_array().cloned().unwrap_or_default();
+    let tolerations = pod["spec"]["tolerations"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     let tolerates = |key: &serde_json::Value| tolerations.iter().any(|t| t["key"] == *key);
-    let taints = node["spec"]["taints"].as_array().cloned().unwrap_or_default();
+    let taints = node["spec"]["taints"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     taints
         .iter()
         .find(|t| t["effect"] == "NoSchedule" && !tolerates(&t["key"]))

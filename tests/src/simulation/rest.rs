@@ -25,8 +25,13 @@ impl World {
         }
         if self.now > LONG_ENOUGH {
             self.check_rest();
-            let busy = self.busy().unwrap_or_else(|| "nothing is left to do".to_string());
-            self.violate(Invariant::ItComesToRest, format!("not within {LONG_ENOUGH:?}: {busy}"));
+            let busy = self
+                .busy()
+                .unwrap_or_else(|| "nothing is left to do".to_string());
+            self.violate(
+                Invariant::ItComesToRest,
+                format!("not within {LONG_ENOUGH:?}: {busy}"),
+            );
             return true;
         }
         let sandboxes = self.machines.values().map(|m| m.runtime.len()).sum();
@@ -51,7 +56,11 @@ impl World {
             return Some("the server".to_string());
         }
         if !self.calls.is_empty() || !self.tasks.is_empty() {
-            return Some(format!("{} calls, {} tasks", self.calls.len(), self.tasks.len()));
+            return Some(format!(
+                "{} calls, {} tasks",
+                self.calls.len(),
+                self.tasks.len()
+            ));
         }
         let busy = self.controllers.iter().find(|c| c.queue.ready() > 0);
         if let Some(controller) = busy {
@@ -67,8 +76,8 @@ impl World {
     }
 
     fn at_rest(&self) -> Finding {
-        self.check_deployments()?;
         self.check_sets()?;
+        self.check_deployments()?;
         self.check_pods()?;
         self.check_owners()?;
         self.check_deletions()?;
@@ -77,11 +86,22 @@ impl World {
 
     fn check_deployments(&self) -> Finding {
         for stored in self.audit.of(&Resource::DEPLOYMENTS) {
-            let Ok(deployment) = stored.typed::<Deployment>() else { continue };
+            let Ok(deployment) = stored.typed::<Deployment>() else {
+                continue;
+            };
             let wanted = deployment.spec.replicas.unwrap_or(1);
-            let wrong = |why: String| Err((Invariant::ActualEqualsDesired, format!("{}: {why}", stored.key)));
+            let wrong = |why: String| {
+                Err((
+                    Invariant::ActualEqualsDesired,
+                    format!("{}: {why}", stored.key),
+                ))
+            };
             let owned = |s: &&Arc<Stored>| is_controlled_by(s.meta(), &stored.uid);
-            let sets: Vec<&Arc<Stored>> = self.audit.of(&Resource::REPLICA_SETS).filter(owned).collect();
+            let sets: Vec<&Arc<Stored>> = self
+                .audit
+                .of(&Resource::REPLICA_SETS)
+                .filter(owned)
+                .collect();
             let active: i32 = sets.iter().map(|s| self.audit.active_of(&s.uid)).sum();
             if active != wanted && deployment.spec.paused != Some(true) {
                 return wrong(format!("{active} of {wanted} pods"));
@@ -116,8 +136,12 @@ impl World {
 
     fn check_sets(&self) -> Finding {
         for stored in self.audit.of(&Resource::REPLICA_SETS) {
-            let Ok(set) = stored.typed::<ReplicaSet>() else { continue };
-            let Ok(selector) = LabelSelector::try_from(&set.spec.selector) else { continue };
+            let Ok(set) = stored.typed::<ReplicaSet>() else {
+                continue;
+            };
+            let Ok(selector) = LabelSelector::try_from(&set.spec.selector) else {
+                continue;
+            };
             let orphan = self.audit.of(&Resource::PODS).find(|p| {
                 p.key.namespace == stored.key.namespace
                     && controller_of(p.meta()).is_none()
@@ -128,7 +152,10 @@ impl World {
                 let detail = format!("{} does not belong to {}", orphan.key, stored.key);
                 return Err((Invariant::OrphansAreAdopted, detail));
             }
-            let (wanted, active) = (set.spec.replicas.unwrap_or(1), self.audit.active_of(&stored.uid));
+            let (wanted, active) = (
+                set.spec.replicas.unwrap_or(1),
+                self.audit.active_of(&stored.uid),
+            );
             let status = set.status.clone().unwrap_or_default();
             let ready = status.ready_replicas.unwrap_or(0);
             if active != wanted || status.replicas != wanted || ready != wanted {
@@ -144,16 +171,27 @@ impl World {
 
     fn check_pods(&self) -> Finding {
         for stored in self.audit.of(&Resource::PODS) {
-            let Ok(pod) = stored.typed::<Pod>() else { continue };
-            let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default();
+            let Ok(pod) = stored.typed::<Pod>() else {
+                continue;
+            };
+            let phase = pod
+                .status
+                .as_ref()
+                .and_then(|s| s.phase.as_deref())
+                .unwrap_or_default();
             if matches!(phase, "Succeeded" | "Failed") {
                 continue;
             }
-            let node = pod.spec.as_ref().and_then(|s| s.node_name.clone()).unwrap_or_default();
-            let runs = self
-                .machines
-                .get(&node)
-                .is_some_and(|m| m.runtime.get(&*stored.uid).is_some_and(|s| s.runs_anything()));
+            let node = pod
+                .spec
+                .as_ref()
+                .and_then(|s| s.node_name.clone())
+                .unwrap_or_default();
+            let runs = self.machines.get(&node).is_some_and(|m| {
+                m.runtime
+                    .get(&*stored.uid)
+                    .is_some_and(|s| s.runs_anything())
+            });
             if phase != "Running" || !runs {
                 let detail = format!("{} is {phase:?} on {node:?}; runs: {runs}", stored.key);
                 return Err((Invariant::EveryPodRuns, detail));
@@ -164,14 +202,20 @@ impl World {
 
     fn check_owners(&self) -> Finding {
         for object in self.audit.objects.values() {
-            let owners = object.meta().owner_references.as_deref().unwrap_or_default();
+            let owners = object
+                .meta()
+                .owner_references
+                .as_deref()
+                .unwrap_or_default();
             for owner in owners {
-                let Some(kind) = kind::by_name(&owner.kind) else { continue };
-                let key =
-                    ObjectKey::new(kind.resource.clone(), &object.key.namespace, &owner.name);
+                let Some(kind) = kind::by_name(&owner.kind) else {
+                    continue;
+                };
+                let key = ObjectKey::new(kind.resource.clone(), &object.key.namespace, &owner.name);
                 let found = self.audit.objects.get(&key);
                 if found.is_none_or(|f| *f.uid != *owner.uid) {
-                    let detail = format!("{} is owned by {}, which is gone", object.key, owner.name);
+                    let detail =
+                        format!("{} is owned by {}, which is gone", object.key, owner.name);
                     return Err((Invariant::NothingDangles, detail));
                 }
             }
@@ -182,9 +226,10 @@ impl World {
     fn check_deletions(&self) -> Finding {
         let marked = |o: &&Arc<Stored>| o.meta().deletion_timestamp.is_some();
         match self.audit.objects.values().find(marked) {
-            Some(object) => {
-                Err((Invariant::WhatIsDeletedGoes, format!("{} is still there", object.key)))
-            }
+            Some(object) => Err((
+                Invariant::WhatIsDeletedGoes,
+                format!("{} is still there", object.key),
+            )),
             None => Ok(()),
         }
     }
@@ -192,7 +237,12 @@ impl World {
     fn check_machines(&self) -> Finding {
         for (name, machine) in &self.machines {
             for (uid, held) in &machine.runtime {
-                if self.audit.objects.get(&held.key).is_none_or(|p| *p.uid != **uid) {
+                if self
+                    .audit
+                    .objects
+                    .get(&held.key)
+                    .is_none_or(|p| *p.uid != **uid)
+                {
                     let detail = format!("{} ({uid}) is on {name}", held.key);
                     return Err((Invariant::NothingRunsUnseen, detail));
                 }

@@ -69,7 +69,9 @@ impl Server {
 impl World {
     /// A request has reached the server.
     pub fn admit(&mut self, id: u64) {
-        let Some(call) = self.calls.get(&id) else { return };
+        let Some(call) = self.calls.get(&id) else {
+            return;
+        };
         let mut request = call.request.clone();
         if self.bug == Some(Bug::IgnoresResourceVersion) {
             bugs::without_revision(&mut request);
@@ -89,8 +91,13 @@ impl World {
     }
 
     fn propose_each(&mut self, id: u64, commits: Vec<Result<Commit, StatusError>>) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        call.parts = commits.iter().map(|c| c.as_ref().err().cloned().map(Err)).collect();
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        call.parts = commits
+            .iter()
+            .map(|c| c.as_ref().err().cloned().map(Err))
+            .collect();
         for (part, commit) in commits.into_iter().enumerate() {
             if let Ok(commit) = commit {
                 self.propose(id, part, commit);
@@ -183,7 +190,9 @@ impl World {
     }
 
     fn completed(&mut self, id: u64, part: usize, completed: Completed) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
         if !call.parts.is_empty() {
             call.parts[part] = Some(match completed {
                 Completed::Answer(answer) => Ok(answer),
@@ -200,14 +209,19 @@ impl World {
                 self.admit(id);
             }
             Completed::Retry => {
-                self.answer(id, Err(StatusError::too_many_requests("it is always being changed")));
+                self.answer(
+                    id,
+                    Err(StatusError::too_many_requests("it is always being changed")),
+                );
             }
         }
     }
 
     /// Answers a call of independent writes when all of them are done.
     fn answer_each(&mut self, id: u64) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
         if call.parts.iter().any(Option::is_none) {
             return;
         }
@@ -216,13 +230,22 @@ impl World {
             Request::Bind(_) => Content::Bindings(parts.map(Outcome::err).collect()),
             _ => match parts.collect::<Result<Vec<Answer>, StatusError>>() {
                 Ok(answers) => Content::List(ObjectList {
-                    items: answers.into_iter().filter_map(Answer::into_object).collect(),
+                    items: answers
+                        .into_iter()
+                        .filter_map(Answer::into_object)
+                        .collect(),
                     ..ObjectList::default()
                 }),
                 Err(error) => return self.answer(id, Err(error)),
             },
         };
-        self.answer(id, Ok(Answer { content, warnings: Vec::new() }));
+        self.answer(
+            id,
+            Ok(Answer {
+                content,
+                warnings: Vec::new(),
+            }),
+        );
     }
 
     /// Ends the process: all that is not on the disk is gone.

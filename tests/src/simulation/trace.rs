@@ -14,7 +14,10 @@ pub(super) struct Trace {
 impl Trace {
     pub fn new(keep: bool) -> Self {
         let kept = keep.then(Vec::new);
-        Self { kept, ..Self::default() }
+        Self {
+            kept,
+            ..Self::default()
+        }
     }
 
     pub fn line(&mut self, now: Duration, what: fmt::Arguments<'_>) {

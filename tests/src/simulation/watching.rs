@@ -79,12 +79,16 @@ impl World {
 
     /// The server is back: every watch was cut.
     pub fn notify_all_followers(&mut self) {
-        self.followers.values_mut().for_each(|f| f.is_scheduled = false);
+        self.followers
+            .values_mut()
+            .for_each(|f| f.is_scheduled = false);
         self.notify_followers();
     }
 
     fn schedule_delivery(&mut self, id: u64) {
-        let Some(follower) = self.followers.get_mut(&id) else { return };
+        let Some(follower) = self.followers.get_mut(&id) else {
+            return;
+        };
         if follower.is_scheduled {
             return;
         }
@@ -105,7 +109,9 @@ impl World {
     }
 
     pub fn deliver(&mut self, id: u64) {
-        let Some(follower) = self.followers.get_mut(&id) else { return };
+        let Some(follower) = self.followers.get_mut(&id) else {
+            return;
+        };
         follower.is_scheduled = false;
         if !self.server.is_up {
             return;
@@ -142,14 +148,18 @@ impl World {
     }
 
     fn deliver_change(&mut self, id: u64, change: &Change) {
-        let Some(follower) = self.followers.get_mut(&id) else { return };
+        let Some(follower) = self.followers.get_mut(&id) else {
+            return;
+        };
         let before = follower.cursor.unwrap_or(0);
         let due = self.audit.next_after(&follower.resource, before);
         follower.cursor = Some(change.revision());
         if due != Some(change.revision()) {
             let detail = format!(
                 "{:?} was told of {} at {} after {before}; due was {due:?}",
-                follower.watcher, change.object.key, change.revision()
+                follower.watcher,
+                change.object.key,
+                change.revision()
             );
             return self.violate(Invariant::EveryWatcherSeesTheSameHistory, detail);
         }
@@ -160,11 +170,19 @@ impl World {
         let followed = match event {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                 let previous = follower.known.insert(object.uid.clone(), object.clone());
-                Followed { object, previous, removed: false }
+                Followed {
+                    object,
+                    previous,
+                    removed: false,
+                }
             }
             WatchEvent::Deleted(object) => {
                 let previous = follower.known.remove(&object.uid);
-                Followed { object, previous, removed: true }
+                Followed {
+                    object,
+                    previous,
+                    removed: true,
+                }
             }
             WatchEvent::Bookmark { .. } => return,
         };
@@ -174,7 +192,9 @@ impl World {
 
     fn begin_with_list(&mut self, id: u64) {
         let view = self.server.view();
-        let Some(follower) = self.followers.get_mut(&id) else { return };
+        let Some(follower) = self.followers.get_mut(&id) else {
+            return;
+        };
         follower.cursor = Some(view.revision());
         let mut stale = std::mem::take(&mut follower.known);
         let mut told = Vec::new();
@@ -184,13 +204,24 @@ impl World {
             }
             let previous = stale.remove(&object.uid);
             follower.known.insert(object.uid.clone(), object.clone());
-            if previous.as_ref().is_none_or(|p| p.revision != object.revision) {
-                told.push(Followed { object: object.clone(), previous, removed: false });
+            if previous
+                .as_ref()
+                .is_none_or(|p| p.revision != object.revision)
+            {
+                told.push(Followed {
+                    object: object.clone(),
+                    previous,
+                    removed: false,
+                });
             }
         }
         for (_, object) in stale {
             let previous = Some(object.clone());
-            told.push(Followed { object, previous, removed: true });
+            told.push(Followed {
+                object,
+                previous,
+                removed: true,
+            });
         }
         let watcher = follower.watcher.clone();
         self.tell(&watcher, told);

@@ -109,15 +109,34 @@ pub(super) enum Happening {
     /// The scheduler decides.
     Plan { life: u64 },
     /// A machine has done something.
-    Done { node: String, power: u64, boot: u64, uid: String, what: Box<Done> },
+    Done {
+        node: String,
+        power: u64,
+        boot: u64,
+        uid: String,
+        what: Box<Done>,
+    },
     /// A container ends.
-    Exit { node: String, power: u64, serial: u64, code: i32 },
+    Exit {
+        node: String,
+        power: u64,
+        serial: u64,
+        code: i32,
+    },
     /// A node's agent starts.
     Boot { node: String, power: u64, boot: u64 },
     /// A node reports again what it could not.
-    Report { node: String, boot: u64, uid: String },
+    Report {
+        node: String,
+        boot: u64,
+        uid: String,
+    },
     /// A node lets a pod go again that it could not.
-    Farewell { node: String, boot: u64, uid: String },
+    Farewell {
+        node: String,
+        boot: u64,
+        uid: String,
+    },
     /// A node tries to register again.
     Register { node: String, boot: u64 },
     /// Somebody does something.
@@ -137,7 +156,10 @@ impl World {
         let mut random = Random::new(seed);
         // A short memory makes watches begin again.
         let changes = if random.chance(300) { 8 } else { 4096 };
-        let limits = HistoryLimits { changes, ..HistoryLimits::default() };
+        let limits = HistoryLimits {
+            changes,
+            ..HistoryLimits::default()
+        };
         Self {
             now: Duration::ZERO,
             skew: Duration::ZERO,
@@ -198,7 +220,8 @@ impl World {
     }
 
     pub fn violate(&mut self, invariant: Invariant, detail: String) {
-        self.violation.get_or_insert(Violation { invariant, detail });
+        self.violation
+            .get_or_insert(Violation { invariant, detail });
     }
 
     /// Does what is next. Says whether there is more to do.
@@ -226,10 +249,21 @@ impl World {
             Happening::Wake { index, life } => self.wake(index, life),
             Happening::Reconcile { task } => self.reconcile(task),
             Happening::Plan { life } => self.plan(life),
-            Happening::Done { node, power, boot, uid, what } => {
+            Happening::Done {
+                node,
+                power,
+                boot,
+                uid,
+                what,
+            } => {
                 self.done(&node, power, boot, &uid, *what);
             }
-            Happening::Exit { node, power, serial, code } => self.exit(&node, power, serial, code),
+            Happening::Exit {
+                node,
+                power,
+                serial,
+                code,
+            } => self.exit(&node, power, serial, code),
             Happening::Boot { node, power, boot } => self.boot(&node, power, boot),
             Happening::Report { node, boot, uid } => self.report(&node, boot, &uid),
             Happening::Farewell { node, boot, uid } => self.say_farewell(&node, boot, &uid),

@@ -74,9 +74,10 @@ fn choose(entry: &PodEntry, name: &str, previous: bool) -> Result<Instance, Stat
         (None, _) => None,
     };
     let Some(attempt) = attempt else {
-        let reason = match held.map(|c| &c.life) {
-            Some(Life::Waiting { reason, .. }) => reason.clone(),
-            _ => "ContainerCreating".to_string(),
+        let reason = match held.map(|c| (&c.image, &c.life)) {
+            Some((Image::Failed { .. }, _)) => "trying and failing to pull image",
+            Some((_, Life::Waiting { reason, .. })) => reason.as_str(),
+            _ => "ContainerCreating",
         };
         return Err(StatusError::new(
             Reason::BadRequest,

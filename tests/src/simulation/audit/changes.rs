@@ -38,14 +38,20 @@ impl World {
     fn note(&mut self, change: &Change) {
         let object = &change.object;
         self.audit.revision = change.revision();
-        let history = self.audit.histories.entry(object.key.resource.clone()).or_default();
+        let history = self
+            .audit
+            .histories
+            .entry(object.key.resource.clone())
+            .or_default();
         history.push(change.revision());
         if change.removed {
             self.audit.objects.remove(&object.key);
             self.note_forced(object);
         } else {
             self.audit.uids.insert(object.uid.clone());
-            self.audit.objects.insert(object.key.clone(), object.clone());
+            self.audit
+                .objects
+                .insert(object.key.clone(), object.clone());
         }
         self.note_wish(change);
     }
@@ -53,7 +59,9 @@ impl World {
     /// A pod that went while its node still ran it was forced away.
     fn note_forced(&mut self, object: &Stored) {
         let runs = |uid: &str| {
-            self.machines.values().any(|m| m.runtime.get(uid).is_some_and(|s| s.runs_anything()))
+            self.machines
+                .values()
+                .any(|m| m.runtime.get(uid).is_some_and(|s| s.runs_anything()))
         };
         if object.key.resource == Resource::PODS && runs(&object.uid) {
             self.audit.forced.insert(object.uid.clone());
@@ -63,8 +71,11 @@ impl World {
     fn check_order(&self, change: &Change) -> Check {
         let key = &change.object.key;
         if change.revision() != self.audit.revision + 1 {
-            let detail =
-                format!("{key} has {} after {}", change.revision(), self.audit.revision);
+            let detail = format!(
+                "{key} has {} after {}",
+                change.revision(),
+                self.audit.revision
+            );
             return Err((Invariant::RevisionsFollowOneAnother, detail));
         }
         if change.previous.as_ref() != self.audit.objects.get(key) {
@@ -85,9 +96,10 @@ impl World {
                 let detail = format!("{object:?} takes the place of {present:?}");
                 Err((Invariant::OneObjectPerName, detail))
             }
-            None if self.audit.uids.contains(&object.uid) => {
-                Err((Invariant::UidsAreUnique, format!("{object:?} has a uid that was used")))
-            }
+            None if self.audit.uids.contains(&object.uid) => Err((
+                Invariant::UidsAreUnique,
+                format!("{object:?} has a uid that was used"),
+            )),
             _ => Ok(()),
         }
     }
@@ -96,7 +108,11 @@ impl World {
         let key = &change.object.key;
         if !key.namespace.is_empty() && change.previous.is_none() {
             let namespace = ObjectKey::new(Resource::NAMESPACES, "", &key.namespace);
-            let open = self.audit.objects.get(&namespace).is_some_and(|n| !is_going(n));
+            let open = self
+                .audit
+                .objects
+                .get(&namespace)
+                .is_some_and(|n| !is_going(n));
             if !open {
                 let detail = format!("{key} came to be");
                 return Err((Invariant::ClosedNamespacesStayClosed, detail));
@@ -134,9 +150,19 @@ impl World {
             let detail = format!("{} goes to {name}, which is not there", bound.key);
             return Err((Invariant::PodsGoOnlyWhereTheyAreTaken, detail));
         };
-        let Ok(node) = node.typed::<Node>() else { return Ok(()) };
-        let allocatable = node.status.as_ref().and_then(|s| s.allocatable.clone()).unwrap_or_default();
-        let has = |what: &str| allocatable.get(what).and_then(|q| Quantity::try_from(q).ok());
+        let Ok(node) = node.typed::<Node>() else {
+            return Ok(());
+        };
+        let allocatable = node
+            .status
+            .as_ref()
+            .and_then(|s| s.allocatable.clone())
+            .unwrap_or_default();
+        let has = |what: &str| {
+            allocatable
+                .get(what)
+                .and_then(|q| Quantity::try_from(q).ok())
+        };
         let pods: Vec<Arc<Pod>> = self
             .audit
             .of(&Resource::PODS)
@@ -161,9 +187,10 @@ impl World {
     /// A container of a pod runs: no other pod of the name may.
     pub fn audit_started(&mut self, name: &str, key: &ObjectKey, uid: &str) {
         let other = self.machines.iter().find_map(|(node, machine)| {
-            let (other, _) = machine.runtime.iter().find(|(other, held)| {
-                held.key == *key && *other != uid && held.runs_anything()
-            })?;
+            let (other, _) = machine
+                .runtime
+                .iter()
+                .find(|(other, held)| held.key == *key && *other != uid && held.runs_anything())?;
             Some((node.clone(), other.clone()))
         });
         if let Some((node, other)) = other
@@ -211,7 +238,10 @@ pub(super) fn node_of(pod: &Stored) -> Option<String> {
 fn cpu_milli(pod: &Pod) -> i64 {
     let containers = pod.spec.iter().flat_map(|s| &s.containers);
     let asked = containers.filter_map(|c| c.resources.as_ref()?.requests.as_ref()?.get("cpu"));
-    asked.filter_map(|q| Quantity::try_from(q).ok()).map(|q| milli(&q)).sum()
+    asked
+        .filter_map(|q| Quantity::try_from(q).ok())
+        .map(|q| milli(&q))
+        .sum()
 }
 
 fn milli(quantity: &Quantity) -> i64 {

@@ -23,7 +23,13 @@ const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
 type Finding = Option<(Invariant, String)>;
 
 impl World {
-    pub fn audit_decision(&mut self, core: &str, view: &Snapshot, key: &ObjectKey, outcome: &Outcome) {
+    pub fn audit_decision(
+        &mut self,
+        core: &str,
+        view: &Snapshot,
+        key: &ObjectKey,
+        outcome: &Outcome,
+    ) {
         let requests: Vec<&Request> = outcome
             .actions
             .iter()
@@ -56,7 +62,10 @@ impl World {
         let sizes = new_sizes(requests);
         let mut left = 0;
         let mut taken = 0;
-        for set in view.indexed(Index::Owner, &stored.uid).filter(|s| is_set_of(s, &stored.uid)) {
+        for set in view
+            .indexed(Index::Owner, &stored.uid)
+            .filter(|s| is_set_of(s, &stored.uid))
+        {
             let object = set.typed::<ReplicaSet>().ok()?;
             let now = object.spec.replicas.unwrap_or(1);
             // Growing and shrinking in proportion has rules of its own.
@@ -105,15 +114,23 @@ fn pods_of(view: &Snapshot, set: &Stored) -> Vec<(Arc<Stored>, Arc<Pod>)> {
 
 fn ready_since(pod: &Pod) -> Option<jiff::Timestamp> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    let ready = conditions.iter().find(|c| c.type_ == "Ready" && c.status == "True")?;
+    let ready = conditions
+        .iter()
+        .find(|c| c.type_ == "Ready" && c.status == "True")?;
     ready.last_transition_time.as_ref().map(|t| t.0)
 }
 
 fn available(view: &Snapshot, set: &Stored, now: jiff::Timestamp) -> i32 {
-    let min_ready = set.typed::<ReplicaSet>().ok().and_then(|s| s.spec.min_ready_seconds);
+    let min_ready = set
+        .typed::<ReplicaSet>()
+        .ok()
+        .and_then(|s| s.spec.min_ready_seconds);
     let age = jiff::SignedDuration::from_secs(min_ready.unwrap_or(0).into());
     let pods = pods_of(view, set);
-    let available = pods.iter().filter_map(|(_, p)| ready_since(p)).filter(|at| *at + age <= now);
+    let available = pods
+        .iter()
+        .filter_map(|(_, p)| ready_since(p))
+        .filter(|at| *at + age <= now);
     i32::try_from(available.count()).unwrap_or(i32::MAX)
 }
 
@@ -142,13 +159,18 @@ fn unready_first(view: &Snapshot, key: &ObjectKey, requests: &[&Request]) -> Fin
         }
     }
     let (goes, stays) = (ready_goes?, unready_stays?);
-    Some((Invariant::UnreadyPodsGoFirst, format!("{goes} goes and {stays} stays")))
+    Some((
+        Invariant::UnreadyPodsGoFirst,
+        format!("{goes} goes and {stays} stays"),
+    ))
 }
 
 /// What is collected has no owner that is there to stay.
 fn keeps_owned(view: &Snapshot, requests: &[&Request]) -> Finding {
     requests.iter().find_map(|request| {
-        let Request::Delete { key, .. } = request else { return None };
+        let Request::Delete { key, .. } = request else {
+            return None;
+        };
         let object = view.get(key)?;
         let mut owners = object.meta().owner_references.iter().flatten();
         let solid = owners.find(|owner| {
@@ -160,7 +182,10 @@ fn keeps_owned(view: &Snapshot, requests: &[&Request]) -> Finding {
                 found.is_some_and(|f| *f.uid == *owner.uid && !goes_in_foreground(f))
             })
         })?;
-        Some((Invariant::OwnedObjectsAreKept, format!("{key} is owned by {}", solid.name)))
+        Some((
+            Invariant::OwnedObjectsAreKept,
+            format!("{key} is owned by {}", solid.name),
+        ))
     })
 }
 

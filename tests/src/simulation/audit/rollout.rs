@@ -58,7 +58,9 @@ impl World {
         if object.key.resource != Resource::PODS || change.previous.is_some() || change.removed {
             return Ok(());
         }
-        let Some(owner) = controller_of(object.meta()) else { return Ok(()) };
+        let Some(owner) = controller_of(object.meta()) else {
+            return Ok(());
+        };
         let present = self.audit.active_of(&owner.uid) + 1;
         let most = self.audit.most(&owner.uid, self.now).unwrap_or(i32::MAX);
         if present > most {
@@ -82,18 +84,26 @@ impl World {
     ) -> Result<(), (Invariant, String)> {
         let audit = &self.audit;
         // A Deployment on its way out no longer sizes anything.
-        if audit.by_uid(&Resource::DEPLOYMENTS, deployment).is_none_or(|d| is_going(d)) {
+        if audit
+            .by_uid(&Resource::DEPLOYMENTS, deployment)
+            .is_none_or(|d| is_going(d))
+        {
             return Ok(());
         }
         // What else the Deployment has may have been adopted a moment ago, or its template
         // changed: then old wishes are still being acted upon.
         let settled = |uid: &str| audit.is_settled(uid, self.now);
-        let Some(most) = audit.most(deployment, self.now) else { return Ok(()) };
+        let Some(most) = audit.most(deployment, self.now) else {
+            return Ok(());
+        };
         let sets: Vec<&Arc<Stored>> = audit
             .of(&Resource::REPLICA_SETS)
             .filter(|s| is_controlled_by(s.meta(), deployment))
             .collect();
-        if !sets.iter().all(|s| audit.owner_is_settled(&s.uid, self.now)) {
+        if !sets
+            .iter()
+            .all(|s| audit.owner_is_settled(&s.uid, self.now))
+        {
             return Ok(());
         }
         if audit.recreates(deployment) {
@@ -132,7 +142,10 @@ impl Audit {
 
     /// How many pods of a ReplicaSet count.
     pub(in crate::simulation) fn active_of(&self, uid: &str) -> i32 {
-        count(self.pods_of(uid).filter(|(p, pod)| !is_going(p) && !is_finished(pod)))
+        count(
+            self.pods_of(uid)
+                .filter(|(p, pod)| !is_going(p) && !is_finished(pod)),
+        )
     }
 
     /// How many of its pods have not ended.
@@ -151,17 +164,24 @@ impl Audit {
     }
 
     fn recreates(&self, uid: &str) -> bool {
-        self.wishes.get(uid).and_then(|w| w.last()).is_some_and(|(_, w)| w.recreates)
+        self.wishes
+            .get(uid)
+            .and_then(|w| w.last())
+            .is_some_and(|(_, w)| w.recreates)
     }
 
     fn is_settled(&self, uid: &str, now: Duration) -> bool {
         let wishes = self.wishes.get(uid);
-        wishes.and_then(|w| w.last()).is_some_and(|(at, _)| *at + HINDSIGHT < now)
+        wishes
+            .and_then(|w| w.last())
+            .is_some_and(|(at, _)| *at + HINDSIGHT < now)
     }
 
     /// Whether a ReplicaSet has had its owner from the beginning, or for a while.
     fn owner_is_settled(&self, uid: &str, now: Duration) -> bool {
-        let Some(wishes) = self.wishes.get(uid) else { return true };
+        let Some(wishes) = self.wishes.get(uid) else {
+            return true;
+        };
         let mut pairs = wishes.windows(2);
         !pairs.any(|pair| pair[0].1.owner != pair[1].1.owner && pair[1].0 + HINDSIGHT >= now)
     }

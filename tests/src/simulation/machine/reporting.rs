@@ -32,7 +32,9 @@ impl Report {
 
 impl World {
     pub(super) fn status_changed(&mut self, name: &str, uid: &str) {
-        let Some(life) = self.life(name, uid) else { return };
+        let Some(life) = self.life(name, uid) else {
+            return;
+        };
         life.report.version += 1;
         if !life.report.is_busy {
             self.send_report(name, uid);
@@ -40,7 +42,9 @@ impl World {
     }
 
     fn send_report(&mut self, name: &str, uid: &str) {
-        let Some(life) = self.life(name, uid) else { return };
+        let Some(life) = self.life(name, uid) else {
+            return;
+        };
         life.report.is_busy = true;
         let version = life.report.version;
         let mut status = serde_json::to_value(life.machine.status()).expect("a status is JSON");
@@ -59,16 +63,30 @@ impl World {
         };
         let boot = self.machines.get(name).map_or(0, |m| m.boot);
         let (node, uid) = (name.to_string(), uid.to_string());
-        let caller = Caller::Report { node, boot, uid, version };
+        let caller = Caller::Report {
+            node,
+            boot,
+            uid,
+            version,
+        };
         self.call_remote(caller, Identity::node(name), request);
     }
 
-    pub fn report_answered(&mut self, name: &str, boot: u64, uid: &str, version: u64, end: Outcome) {
+    pub fn report_answered(
+        &mut self,
+        name: &str,
+        boot: u64,
+        uid: &str,
+        version: u64,
+        end: Outcome,
+    ) {
         if !self.is_boot(name, boot) {
             return;
         }
         let heard = is_heard(&end);
-        let Some(life) = self.life(name, uid) else { return };
+        let Some(life) = self.life(name, uid) else {
+            return;
+        };
         if heard {
             life.report.written = life.report.written.max(version);
             life.report.is_busy = false;
@@ -98,7 +116,9 @@ impl World {
             }
             return;
         }
-        let Some(life) = self.life(name, uid) else { return };
+        let Some(life) = self.life(name, uid) else {
+            return;
+        };
         life.is_leaving = true;
         if life.report.is_settled() {
             self.say_farewell(name, boot, uid);
@@ -110,7 +130,9 @@ impl World {
         if !self.is_boot(name, boot) {
             return;
         }
-        let Some(life) = self.life(name, uid) else { return };
+        let Some(life) = self.life(name, uid) else {
+            return;
+        };
         let request = Request::Delete {
             key: life.key.clone(),
             options: DeleteOptions {
@@ -142,7 +164,9 @@ impl World {
         if !self.is_boot(name, boot) {
             return;
         }
-        let Some(machine) = self.machines.get(name) else { return };
+        let Some(machine) = self.machines.get(name) else {
+            return;
+        };
         let capacity = json!({
             "cpu": format!("{}m", machine.cpu_milli), "memory": "4Gi",
             "pods": machine.pods.to_string(),
@@ -161,7 +185,10 @@ impl World {
             object: node.to_string().into(),
             options: WriteOptions::default(),
         };
-        let caller = Caller::Registration { node: name.to_string(), boot };
+        let caller = Caller::Registration {
+            node: name.to_string(),
+            boot,
+        };
         self.call_remote(caller, Identity::node(name), request);
     }
 
@@ -176,11 +203,19 @@ impl World {
             }
             return;
         }
-        self.after(AGAIN, Happening::Register { node: name.to_string(), boot });
+        self.after(
+            AGAIN,
+            Happening::Register {
+                node: name.to_string(),
+                boot,
+            },
+        );
     }
 
     fn is_boot(&self, name: &str, boot: u64) -> bool {
-        self.machines.get(name).is_some_and(|m| m.boot == boot && m.agent.is_some())
+        self.machines
+            .get(name)
+            .is_some_and(|m| m.boot == boot && m.agent.is_some())
     }
 }
 

@@ -50,14 +50,18 @@ impl Sandboxed {
                 (None, Some(started_at)) => Seen::Running { started_at },
                 (None, None) => Seen::Created,
             };
-            let instance = Instance { container: container.clone(), attempt: *attempt };
+            let instance = Instance {
+                container: container.clone(),
+                attempt: *attempt,
+            };
             SeenContainer { instance, state }
         });
         found.collect()
     }
 
     fn container(&mut self, instance: &Instance) -> Option<&mut Container> {
-        self.containers.get_mut(&(instance.container.clone(), instance.attempt))
+        self.containers
+            .get_mut(&(instance.container.clone(), instance.attempt))
     }
 
     pub fn runs_anything(&self) -> bool {
@@ -73,7 +77,9 @@ impl Container {
 
 impl World {
     pub(super) fn store_state(&mut self, name: &str, uid: &str) {
-        let Some(machine) = self.machines.get_mut(name) else { return };
+        let Some(machine) = self.machines.get_mut(name) else {
+            return;
+        };
         let life = machine.agent.as_ref().and_then(|a| a.lives.get(uid));
         if let (Some(life), Some(held)) = (life, machine.runtime.get_mut(uid)) {
             held.state = life.machine.state().clone();
@@ -82,7 +88,9 @@ impl World {
     }
 
     pub(super) fn do_after(&mut self, name: &str, uid: &str, delay: Duration, what: Done) {
-        let Some(machine) = self.machines.get(name) else { return };
+        let Some(machine) = self.machines.get(name) else {
+            return;
+        };
         let done = Happening::Done {
             node: name.to_string(),
             power: machine.power,
@@ -100,12 +108,16 @@ impl World {
         let (delay, what) = match effect {
             Effect::PrepareVolumes if fails => {
                 let volume = "data".to_string();
-                (self.random.millis(1, 5), Done::Fact(Fact::VolumesFailed { volume, message }))
+                (
+                    self.random.millis(1, 5),
+                    Done::Fact(Fact::VolumesFailed { volume, message }),
+                )
             }
             Effect::PrepareVolumes => (self.random.millis(1, 5), Done::Fact(Fact::VolumesReady)),
-            Effect::PrepareSandbox if fails => {
-                (self.random.millis(3, 30), Done::Fact(Fact::SandboxFailed { message }))
-            }
+            Effect::PrepareSandbox if fails => (
+                self.random.millis(3, 30),
+                Done::Fact(Fact::SandboxFailed { message }),
+            ),
             Effect::PrepareSandbox => (self.random.millis(3, 30), Done::SandboxMade),
             Effect::PullImage { container, .. } => return self.pull(name, uid, container, fails),
             Effect::CreateContainer(instance) if fails => {
@@ -115,14 +127,26 @@ impl World {
             Effect::CreateContainer(instance) => {
                 (self.random.millis(2, 10), Done::Created(instance))
             }
-            Effect::StartContainer(instance) => (self.random.millis(1, 10), Done::Started(instance)),
+            Effect::StartContainer(instance) => {
+                (self.random.millis(1, 10), Done::Started(instance))
+            }
             Effect::Signal(instance) => match self.random.chance(100) {
                 true => return,
-                false => (self.random.millis(5, 900), Done::Stopped { instance, code: 143 }),
+                false => (
+                    self.random.millis(5, 900),
+                    Done::Stopped {
+                        instance,
+                        code: 143,
+                    },
+                ),
             },
-            Effect::Kill(instance) => {
-                (self.random.millis(1, 5), Done::Stopped { instance, code: 137 })
-            }
+            Effect::Kill(instance) => (
+                self.random.millis(1, 5),
+                Done::Stopped {
+                    instance,
+                    code: 137,
+                },
+            ),
             Effect::RemoveContainer(instance) => {
                 (self.random.millis(1, 5), Done::Removed(instance))
             }
@@ -138,7 +162,9 @@ impl World {
 
     fn pull(&mut self, name: &str, uid: &str, container: String, fails: bool) {
         let delay = self.random.millis(5, 300);
-        let began = Fact::PullStarted { container: container.clone() };
+        let began = Fact::PullStarted {
+            container: container.clone(),
+        };
         self.do_after(name, uid, Duration::from_millis(1), Done::Fact(began));
         let ended = match fails {
             true => Fact::ImageFailed {
@@ -149,7 +175,11 @@ impl World {
             false => Fact::ImageReady {
                 container,
                 image_id: "sha256:0".to_string(),
-                pulled: Some(PullReport { took_ms: 5, waited_ms: 5, size_bytes: 1 }),
+                pulled: Some(PullReport {
+                    took_ms: 5,
+                    waited_ms: 5,
+                    size_bytes: 1,
+                }),
             },
         };
         self.do_after(name, uid, delay, Done::Fact(ended));
@@ -158,7 +188,9 @@ impl World {
     /// Something is done: it is so on the machine, and the agent learns of it if it is still the
     /// one that asked.
     pub fn done(&mut self, name: &str, power: u64, boot: u64, uid: &str, what: Done) {
-        let Some(machine) = self.machines.get(name).filter(|m| m.power == power) else { return };
+        let Some(machine) = self.machines.get(name).filter(|m| m.power == power) else {
+            return;
+        };
         let asked = machine.boot == boot;
         let fact = match what {
             Done::Stopped { instance, code } => {
@@ -179,7 +211,8 @@ impl World {
             Done::Removed(instance) => {
                 let machine = self.machines.get_mut(name);
                 if let Some(held) = machine.and_then(|m| m.runtime.get_mut(uid)) {
-                    held.containers.remove(&(instance.container, instance.attempt));
+                    held.containers
+                        .remove(&(instance.container, instance.attempt));
                 }
                 None
             }
@@ -205,7 +238,9 @@ impl World {
             self.violate(Invariant::RunningContainersAreAdopted, detail);
         }
         let number = self.random.between(2, 250);
-        Some(Fact::SandboxReady { ips: vec![format!("10.1.0.{number}")] })
+        Some(Fact::SandboxReady {
+            ips: vec![format!("10.1.0.{number}")],
+        })
     }
 
     fn sandbox_removed(&mut self, name: &str, uid: &str) -> Option<Fact> {
@@ -216,7 +251,11 @@ impl World {
     fn created(&mut self, name: &str, uid: &str, instance: Instance) -> Option<Fact> {
         let serial = self.fresh();
         let held = self.machines.get_mut(name)?.runtime.get_mut(uid)?;
-        let container = Container { serial, started_at: None, exit: None };
+        let container = Container {
+            serial,
+            started_at: None,
+            exit: None,
+        };
         let known = (instance.container.clone(), instance.attempt);
         held.containers.entry(known).or_insert(container);
         Some(Fact::ContainerCreated(instance))
@@ -236,7 +275,10 @@ impl World {
             .containers
             .iter()
             .any(|((n, _), c)| *n == instance.container && c.serial != serial && c.is_running());
-        self.say(format_args!("{name} runs {key} ({uid}) {}", instance.attempt));
+        self.say(format_args!(
+            "{name} runs {key} ({uid}) {}",
+            instance.attempt
+        ));
         if twice {
             let detail = format!("{} of {key} runs twice on {name}", instance.container);
             self.violate(Invariant::NoContainerRunsTwice, detail);
@@ -254,17 +296,32 @@ impl World {
             return;
         }
         let delay = self.random.millis(100, 8000);
-        let Some(machine) = self.machines.get(name) else { return };
+        let Some(machine) = self.machines.get(name) else {
+            return;
+        };
         let (power, code) = (machine.power, i32::from(fails));
-        self.after(delay, Happening::Exit { node: name.to_string(), power, serial, code });
+        self.after(
+            delay,
+            Happening::Exit {
+                node: name.to_string(),
+                power,
+                serial,
+                code,
+            },
+        );
     }
 
     /// A container ends by itself.
     pub fn exit(&mut self, name: &str, power: u64, serial: u64, code: i32) {
-        let Some(machine) = self.machines.get(name).filter(|m| m.power == power) else { return };
+        let Some(machine) = self.machines.get(name).filter(|m| m.power == power) else {
+            return;
+        };
         let found = machine.runtime.iter().find_map(|(uid, held)| {
             let (place, _) = held.containers.iter().find(|(_, c)| c.serial == serial)?;
-            let instance = Instance { container: place.0.clone(), attempt: place.1 };
+            let instance = Instance {
+                container: place.0.clone(),
+                attempt: place.1,
+            };
             Some((uid.clone(), instance))
         });
         if let Some((uid, instance)) = found
@@ -289,6 +346,9 @@ impl World {
         };
         container.exit = Some(exit.clone());
         self.say(format_args!("{name}: {uid} ends with {code}"));
-        Some(Fact::ContainerExited { instance: instance.clone(), exit })
+        Some(Fact::ContainerExited {
+            instance: instance.clone(),
+            exit,
+        })
     }
 }

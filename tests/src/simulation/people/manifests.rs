@@ -8,11 +8,11 @@ pub(super) fn namespace(name: &str) -> Value {
 }
 
 pub(super) fn image(random: &mut Random) -> &'static str {
-    *random.pick::<&str>(&["web:1", "web:2", "web:3"])
+    random.pick::<&str>(&["web:1", "web:2", "web:3"])
 }
 
 pub(super) fn cpu(random: &mut Random) -> &'static str {
-    *random.pick::<&str>(&["100m", "100m", "200m", "400m"])
+    random.pick::<&str>(&["100m", "100m", "200m", "400m"])
 }
 
 pub(super) fn container(image: &str, cpu: &str) -> Value {
@@ -21,7 +21,7 @@ pub(super) fn container(image: &str, cpu: &str) -> Value {
 
 /// The names are few, so that people get in each other's way.
 fn app(random: &mut Random) -> &'static str {
-    *random.pick::<&str>(&["web", "api"])
+    random.pick::<&str>(&["web", "api"])
 }
 
 fn template(app: &str, random: &mut Random) -> Value {
@@ -74,10 +74,19 @@ pub(super) fn replica_set(random: &mut Random) -> Value {
     })
 }
 
-/// A pod without a controller: one that goes on, one that ends, or one that a ReplicaSet takes.
+/// A pod that a ReplicaSet takes in.
+pub(super) fn stray(random: &mut Random) -> Value {
+    pod_of(("stray", "Always", "bare"), random)
+}
+
+/// A pod without a controller: one that goes on, or one that ends.
 pub(super) fn pod(random: &mut Random) -> Value {
-    let kinds = [("single", "Always", "single"), ("job", "Never", "job"), ("stray", "Always", "bare")];
-    let (name, restart, label) = *random.pick(&kinds);
+    let kinds = [("single", "Always", "single"), ("job", "Never", "job")];
+    let kind = *random.pick(&kinds);
+    pod_of(kind, random)
+}
+
+fn pod_of((name, restart, label): (&str, &str, &str), random: &mut Random) -> Value {
     let mut pod = template(label, random);
     pod["apiVersion"] = "v1".into();
     pod["kind"] = "Pod".into();
