@@ -31,7 +31,7 @@ use kabuki_protocol::NodeHandle;
 use kabuki_protocol::session::VersionInfo;
 use std::sync::Arc;
 
-/// How many clients may be connected at once; the next handshake waits. Each costs some 100 KB.
+/// How many sessions may be open at once; the next waits, then is turned away. Each costs some 100 KB.
 pub const MAX_SESSIONS: usize = 2048;
 
 /// What sessions hand calls to.

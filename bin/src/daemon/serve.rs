@@ -158,5 +158,9 @@ fn welcome(config: &Config, kubeconfig: &std::path::Path) {
     println!("    kabuki get nodes");
     println!("    kabuki create deployment hello --image={} --replicas=2", demo::NAME);
     println!("    kabuki get pods -o wide\n");
-    println!("Ctrl-C stops the node; its containers live on. `kabuki reset` removes everything.\n");
+    let reset = match usual {
+        true => "kabuki reset".to_string(),
+        false => format!("kabuki reset --data-dir {}", config.data_dir.display()),
+    };
+    println!("Ctrl-C stops the node; its containers live on. `{reset}` removes everything.\n");
 }

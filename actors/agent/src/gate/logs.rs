@@ -11,7 +11,7 @@ use bytes::Bytes;
 use follow::Follower;
 use format::Filter;
 use kabuki_lifecycle::Instance;
-use kabuki_lifecycle::machine::Life;
+use kabuki_lifecycle::machine::{Image, Life};
 use kabuki_model::StatusError;
 use kabuki_model::status::Reason;
 use kabuki_protocol::NodeStream;

@@ -7,18 +7,23 @@ use kabuki_kit::{ChildSpec, Slot, SupervisorHandle};
 use kabuki_protocol::session::ALPN;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
+use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinHandle;
+use tokio::sync::Semaphore;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
 /// A client that has not finished its handshake by then is a flood or a mistake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+/// How many handshakes may be under way. The oldest makes room for the newest: a flood of silent
+/// connections keeps nobody out.
+const MAX_HANDSHAKES: usize = 1024;
 /// How long starting a session's actor may take.
 const START_LIMIT: Duration = Duration::from_secs(5);
 
@@ -129,15 +134,24 @@ impl Actor for Listener {
 /// Accepts until the socket fails in a way that does not pass.
 async fn accept(handle: ListenerHandle) -> String {
     static NUMBER: AtomicU64 = AtomicU64::new(1);
+    let mut handshakes: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        let Ok(permit) = handle.room.clone().acquire_owned().await else {
-            return "the client port was closed".to_string();
-        };
         match handle.socket.accept().await {
             Ok((stream, peer)) => {
                 let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-                tokio::spawn(welcome(handle.clone(), stream, peer, number, permit));
+                if handshakes.len() >= MAX_HANDSHAKES {
+                    handshakes.retain(|h| !h.is_finished());
+                }
+                if handshakes.len() >= MAX_HANDSHAKES
+                    && let Some(oldest) = handshakes.pop_front()
+                {
+                    oldest.abort();
+                }
+                let welcome = tokio::spawn(welcome(handle.clone(), stream, peer, number));
+                handshakes.push_back(welcome.abort_handle());
             }
+            // The socket does not listen any more.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => return error.to_string(),
             // Out of descriptors or memory: others may end and give some back.
             Err(error) => {
                 tracing::warn!(error = %error, "cannot accept a client");
@@ -153,7 +167,6 @@ async fn welcome(
     stream: TcpStream,
     peer: SocketAddr,
     number: u64,
-    permit: OwnedSemaphorePermit,
 ) {
     let _ = stream.set_nodelay(true);
     let acceptor = TlsAcceptor::from(handle.tls.clone());
@@ -179,6 +192,11 @@ async fn welcome(
         .and_then(identity_of);
     let Some(who) = who else {
         tracing::debug!(client.address = %peer, "client certificate names nobody");
+        return;
+    };
+    let room = handle.room.clone().acquire_owned();
+    let Ok(Ok(permit)) = tokio::time::timeout(HANDSHAKE_LIMIT, room).await else {
+        tracing::warn!(client.address = %peer, "too many sessions: a client is turned away");
         return;
     };
     let child = session_child(number, stream, peer, who, handle.services.clone(), permit);

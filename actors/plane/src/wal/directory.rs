@@ -1,12 +1,16 @@
 //! The data directory: its version, its lock, and what can be wrong with it.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The content of the FORMAT file. A change of any file's meaning changes the number.
 const FORMAT: &str = "kabuki state 1\n";
+
+/// The mode of the directory.
+const PRIVATE: u32 = 0o700;
 
 /// A predecessor that was told to end may need a moment to do so.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
@@ -118,7 +122,11 @@ impl Directory {
     /// Opens and locks the directory, making it when it is not there. `true` when it has no
     /// state yet: then the caller writes the first files and calls [`finish`](Self::finish).
     pub(crate) fn open(root: &Path) -> Result<(Self, bool), WalError> {
-        std::fs::create_dir_all(root).map_err(|e| WalError::io("create", root, e))?;
+        // Secrets are in the log and in snapshots: nobody else may get to them.
+        let made = DirBuilder::new().recursive(true).mode(PRIVATE).create(root);
+        made.map_err(|e| WalError::io("create", root, e))?;
+        let closed = std::fs::set_permissions(root, Permissions::from_mode(PRIVATE));
+        closed.map_err(|e| WalError::io("close to others", root, e))?;
         let path = root.join("lock");
         let lock = OpenOptions::new()
             .create(true)

@@ -2,13 +2,14 @@
 
 use super::OpenError;
 use crate::api::{Api, Watch};
-use crate::frame;
+use crate::frame::{self, FrameError};
 use crate::node::{FromNode, NodeRequest, NodeStream, STREAM_DEPTH, ToNode};
 use crate::session::{Call, ClientFrame, INITIAL_CREDIT, Reply, ServerFrame, VERSION, VersionInfo};
 use futures::future::BoxFuture;
 use kabuki_model::StatusError;
 use kabuki_model::identity::Identity;
 use kabuki_model::request::{Answer, Content, Request};
+use kabuki_model::status::Reason;
 use kabuki_model::watch::{WatchEvent, WatchRequest};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -28,7 +29,8 @@ pub struct Client {
 
 struct Shared {
     next_id: AtomicU32,
-    frames: mpsc::Sender<ClientFrame>,
+    /// Encoded by the caller, who is told of a frame that cannot be sent.
+    frames: mpsc::Sender<Vec<u8>>,
     calls: Mutex<Calls>,
 }
 
@@ -173,6 +175,7 @@ impl Shared {
 
 impl Handle {
     async fn send(&self, frame: ClientFrame) -> Result<(), StatusError> {
+        let frame = encoded(&frame)?;
         self.shared
             .frames
             .send(frame)
@@ -205,7 +208,9 @@ impl Drop for Handle {
         self.shared.lock().open.remove(&self.id);
         if !self.ended {
             let frames = self.shared.frames.clone();
-            let cancel = ClientFrame::Cancel { id: self.id };
+            let Ok(cancel) = encoded(&ClientFrame::Cancel { id: self.id }) else {
+                return;
+            };
             if let Err(mpsc::error::TrySendError::Full(cancel)) = frames.try_send(cancel)
                 && let Ok(runtime) = tokio::runtime::Handle::try_current()
             {
@@ -274,6 +279,16 @@ impl Api for Client {
     }
 }
 
+fn encoded(frame: &ClientFrame) -> Result<Vec<u8>, StatusError> {
+    frame::to_bytes(frame).map_err(|error| match error {
+        FrameError::TooLarge { length, limit } => StatusError::new(
+            Reason::RequestEntityTooLarge,
+            format!("the request has {length} bytes; the limit is {limit}"),
+        ),
+        error => StatusError::internal(format!("the request cannot be sent: {error}")),
+    })
+}
+
 fn unexpected() -> StatusError {
     StatusError::internal("the server answered something that was not asked")
 }
@@ -305,7 +320,10 @@ async fn run_stream(
                 Ok(permit) => permit.forget(),
                 Err(_) => return,
             }
-            if frames.send(ClientFrame::Input { id, chunk }).await.is_err() {
+            let Ok(input) = encoded(&ClientFrame::Input { id, chunk }) else {
+                return;
+            };
+            if frames.send(input).await.is_err() {
                 return;
             }
         }
@@ -333,12 +351,9 @@ async fn run_stream(
 
 async fn write_frames(
     mut writer: impl AsyncWrite + Unpin,
-    mut outgoing: mpsc::Receiver<ClientFrame>,
+    mut outgoing: mpsc::Receiver<Vec<u8>>,
 ) {
-    while let Some(message) = outgoing.recv().await {
-        let Ok(bytes) = frame::to_bytes(&message) else {
-            break;
-        };
+    while let Some(bytes) = outgoing.recv().await {
         if writer.write_all(&bytes).await.is_err() {
             break;
         }

@@ -30,11 +30,16 @@ pub async fn of(session: &Session, found: &Found) -> Outcome<Vec<Arc<Stored>>> {
     Ok(events)
 }
 
-/// Sorts events by when they were last seen.
+/// Sorts events by when they were last seen. Of one second (times are no finer), being scheduled
+/// comes first, as nothing else can, and the others come as they were stored.
 pub fn sort(events: &mut [Arc<Stored>]) -> Outcome {
     let mut failed = Ok(());
     events.sort_by_cached_key(|event| match event.to_value() {
-        Ok(value) => last_seen(&value),
+        Ok(value) => Some((
+            last_seen(&value),
+            value["reason"] != "Scheduled",
+            event.revision,
+        )),
         Err(error) => {
             failed = Err(error.into());
             None
