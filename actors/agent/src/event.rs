@@ -1,35 +1,24 @@
-//! Writes events to the API. Repeated ones are counted in one object, and a pod that floods is
-//! cut short (as Kubernetes' recorder does: a burst, then one in a while).
+//! Writes events to the API. What is repeated, and a pod that floods, is the business of the
+//! correlator, which every recorder of events shares.
 //!
 //! Events are news, not state: those that wait when the actor crashes are lost, and so are
 //! those that the API refuses.
 
-use crate::api;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kabuki_kit::{ChildSpec, Slot};
-use kabuki_model::{ObjectKey, Resource};
+use kabuki_model::event::{Correlator, EventRecord, EventType};
+use kabuki_model::status::Reason;
 use kabuki_protocol::ApiHandle;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
-use serde_json::json;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 /// The program that events come from, as `kubectl` shows it.
 const COMPONENT: &str = "kubelet";
 /// Events that may wait; more are dropped.
 const WAITING_MAX: usize = 1_000;
-/// Different events that are remembered for counting.
-const REMEMBERED_MAX: usize = 4_096;
-/// An event that is not repeated within this time is a new one.
-const REMEMBERED_FOR: Duration = Duration::from_secs(600);
-/// Events of one object in a row, and how long each further one must wait.
-const BURST: f64 = 25.0;
-const REFILL_S: f64 = 300.0;
-
 /// An event to be written.
 #[derive(Debug, Clone)]
 pub(crate) struct Note {
@@ -102,158 +91,50 @@ struct Events {
     own: EventHandle,
 }
 
-#[derive(Default)]
-struct EventsState {
-    written: HashMap<Identity, Written>,
-    credit: HashMap<String, Credit>,
-}
-
-/// What makes two events the same.
-#[derive(PartialEq, Eq, Hash)]
-struct Identity {
-    uid: String,
-    part: String,
-    reason: String,
-    message: String,
-}
-
-struct Written {
-    name: String,
-    count: i32,
-    at: Instant,
-}
-
-struct Credit {
-    left: f64,
-    at: Instant,
-}
-
-impl EventsState {
-    fn may_write(&mut self, uid: &str, now: Instant) -> bool {
-        if self.credit.len() >= REMEMBERED_MAX {
-            self.credit
-                .retain(|_, c| now.duration_since(c.at).as_secs_f64() < REFILL_S);
-        }
-        let credit = self.credit.entry(uid.to_string()).or_insert(Credit {
-            left: BURST,
-            at: now,
-        });
-        let earned = now.duration_since(credit.at).as_secs_f64() / REFILL_S;
-        credit.left = (credit.left + earned).min(BURST);
-        credit.at = now;
-        if credit.left < 1.0 {
-            return false;
-        }
-        credit.left -= 1.0;
-        true
-    }
-
-    fn forget_old(&mut self, now: Instant) {
-        if self.written.len() >= REMEMBERED_MAX {
-            self.written
-                .retain(|_, w| now.duration_since(w.at) < REMEMBERED_FOR);
-        }
-        if self.written.len() >= REMEMBERED_MAX {
-            self.written.clear();
-        }
-    }
-}
-
 impl Events {
-    async fn write(&self, note: Note, state: &mut EventsState) {
-        let now = Instant::now();
-        let uid = note.about.uid.clone().unwrap_or_default();
-        if !state.may_write(&uid, now) {
-            return;
-        }
-        state.forget_old(now);
-        let identity = Identity {
-            uid,
-            part: note.about.field_path.clone().unwrap_or_default(),
-            reason: note.reason.clone(),
-            message: note.message.clone(),
+    async fn write(&self, note: Note, correlator: &mut Correlator) {
+        let record = EventRecord {
+            regarding: note.about,
+            event_type: if note.warning { EventType::Warning } else { EventType::Normal },
+            reason: note.reason,
+            message: note.message,
+            component: COMPONENT.to_string(),
+            node: self.own.node.clone(),
         };
-        if let Some(held) = state.written.get_mut(&identity)
-            && now.duration_since(held.at) < REMEMBERED_FOR
-        {
-            held.count += 1;
-            held.at = now;
-            if self.count(&note, &held.name, held.count).await {
-                return;
+        // An event that was counted up may have expired meanwhile: then it is made anew, once.
+        for _ in 0..2 {
+            let request = correlator.record(&record, Timestamp::now(), rand::random());
+            let Some(request) = request else { return };
+            match self.own.api.request(request).await {
+                Err(error) if error.reason == Reason::NotFound => correlator.forget(&record),
+                Err(error) => {
+                    tracing::debug!(%error, event.reason = record.reason, "event was not written");
+                    return;
+                }
+                Ok(_) => return,
             }
         }
-        let name = self.create(&note).await;
-        state.written.insert(
-            identity,
-            Written {
-                name,
-                count: 1,
-                at: now,
-            },
-        );
     }
-
-    async fn count(&self, note: &Note, name: &str, count: i32) -> bool {
-        let namespace = namespace_of(note);
-        let key = ObjectKey::new(Resource::EVENTS, &namespace, name);
-        let patch = json!({"count": count, "lastTimestamp": shown(Timestamp::now())});
-        api::patch(&self.own.api, key, None, &patch).await.is_ok()
-    }
-
-    async fn create(&self, note: &Note) -> String {
-        let now = Timestamp::now();
-        let namespace = namespace_of(note);
-        let about = note.about.name.clone().unwrap_or_default();
-        // Unique without asking: the time in nanoseconds, as Kubernetes names events.
-        let name = format!("{about}.{:x}", now.as_nanosecond());
-        let event = json!({
-            "apiVersion": "v1", "kind": "Event",
-            "metadata": {"name": name, "namespace": namespace},
-            "involvedObject": note.about,
-            "type": if note.warning { "Warning" } else { "Normal" },
-            "reason": note.reason, "message": note.message,
-            "source": {"component": COMPONENT, "host": self.own.node},
-            "reportingComponent": COMPONENT, "reportingInstance": self.own.node,
-            "firstTimestamp": shown(now), "lastTimestamp": shown(now), "count": 1,
-        });
-        let created = api::create(&self.own.api, Resource::EVENTS, &namespace, &event).await;
-        if let Err(error) = created {
-            tracing::debug!(%error, event.reason = note.reason, "event was not written");
-        }
-        name
-    }
-}
-
-fn namespace_of(note: &Note) -> String {
-    note.about
-        .namespace
-        .clone()
-        .filter(|n| !n.is_empty())
-        .unwrap_or_else(|| "default".to_string())
-}
-
-fn shown(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 impl Actor for Events {
     type Msg = EventMessage;
-    type State = EventsState;
+    type State = Correlator;
     type Arguments = ();
 
     async fn pre_start(
         &self,
         _myself: ActorRef<EventMessage>,
         (): (),
-    ) -> Result<EventsState, ActorProcessingErr> {
-        Ok(EventsState::default())
+    ) -> Result<Correlator, ActorProcessingErr> {
+        Ok(Correlator::new(COMPONENT))
     }
 
     async fn handle(
         &self,
         _myself: ActorRef<EventMessage>,
         message: EventMessage,
-        state: &mut EventsState,
+        state: &mut Correlator,
     ) -> Result<(), ActorProcessingErr> {
         let EventMessage::Record(note) = message;
         self.write(*note, state).await;

@@ -18,6 +18,7 @@ mod mounts;
 mod plan;
 mod sandbox;
 mod security;
+mod usage;
 
 pub(crate) use actor::{PodMessage, child};
 pub(crate) use container::shim_container;

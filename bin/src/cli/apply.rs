@@ -198,14 +198,18 @@ pub async fn rehearse(
         dry_run: true,
         ..WriteArgs::default().options()
     };
-    let modified = &manifest.value;
+    let mut modified = manifest.value.clone();
     let Some(current) = session.find(key).await? else {
-        let created = session.create(kind, &key.namespace, modified, options).await;
+        let created = session.create(kind, &key.namespace, &modified, options).await;
         return Ok(created.map_err(|f| f.during("creating", &manifest.source))?.to_value()?);
     };
     let value = current.to_value()?;
     let last = patch::last_applied(&value);
-    let patch = patch::create_three_way_patch(last.as_ref(), modified, &value);
+    // What was last applied always has annotations: without any here, all of them would go.
+    if modified["metadata"]["annotations"].is_null() {
+        modified["metadata"]["annotations"] = json!({});
+    }
+    let patch = patch::create_three_way_patch(last.as_ref(), &modified, &value);
     if patch == json!({}) {
         return Ok(value);
     }

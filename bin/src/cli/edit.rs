@@ -78,10 +78,8 @@ async fn edit(session: &Session, found: &Found) -> Outcome<Option<Value>> {
         if !problem.is_empty() && body == text {
             // The same again would fail again: keep what was typed, and stop.
             let kept = keep(&edited)?;
-            fail!(
-                "{}\nEdit cancelled: no valid changes were saved; a copy is in {kept}",
-                problem.trim_start_matches("error: ")
-            );
+            session.out.note(problem);
+            fail!("Edit cancelled, no valid changes were saved; a copy is in {kept}");
         }
         match save(session, found, &before, &body).await {
             Ok(value) => return Ok(value),

@@ -155,7 +155,13 @@ impl Format {
     /// Prints one value that is an object or a list; not for people.
     pub fn value(&self, out: &Out, value: &Value, no_headers: bool) -> Outcome {
         match self {
-            Self::Human { .. } | Self::Name => out.line(name_of(value)),
+            Self::Human { .. } | Self::Name => match value["items"].as_array() {
+                Some(items) if value["kind"] == "List" => {
+                    let lines: String = items.iter().map(|i| name_of(i) + "\n").collect();
+                    out.text(&lines)
+                }
+                _ => out.line(name_of(value)),
+            },
             Self::Json => out.line(indented(value)?),
             Self::Yaml => out.text(&to_yaml(value)),
             Self::JsonPath {

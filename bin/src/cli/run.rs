@@ -156,22 +156,48 @@ async fn attached(session: &Session, args: &RunArgs, key: &ObjectKey) -> Outcome
     };
     let pod = pods::named(session, &args.name).await?;
     if phase == "Running" {
-        return attach_to(
-            session,
-            &pod,
-            args.name.clone(),
-            args.stdin,
-            args.tty,
-            args.quiet,
-        )
-        .await;
+        let name = args.name.clone();
+        attach_to(session, &pod, name, args.stdin, args.tty, args.quiet).await?;
+        if args.restart == "Always" {
+            let flags = if args.tty { "-it" } else { "-i" };
+            session.out.note(format!(
+                "Session ended, resume using 'kabuki attach {0} -c {0} {flags}' command when the \
+                 pod is running",
+                args.name
+            ));
+            return Ok(());
+        }
+    } else {
+        // It was over before anyone could attach: its log is all that there is.
+        super::logs::print(session, &pod, &args.name).await?;
     }
-    // It was over before anyone could attach: its log is all that there is.
-    super::logs::print(session, &pod, &args.name).await?;
-    match phase.as_str() {
-        "Succeeded" => Ok(()),
-        _ => fail!("pod {} failed", args.name),
+    ended(session, key).await
+}
+
+/// Waits until the pod has ended, and passes its container's exit code on.
+async fn ended(session: &Session, key: &ObjectKey) -> Outcome {
+    let decide = |object: Option<&Arc<Stored>>| {
+        let Some(object) = object else {
+            fail!("pod {key} was deleted before it ended");
+        };
+        let status = object.typed::<Pod>()?.status.clone().unwrap_or_default();
+        Ok(match status.phase.as_deref() {
+            Some("Succeeded" | "Failed") => ControlFlow::Break(status),
+            _ => ControlFlow::Continue(()),
+        })
+    };
+    let status = watch_object(session, key, decide).await?;
+    if status.phase.as_deref() == Some("Succeeded") {
+        return Ok(());
     }
+    let mut containers = status.container_statuses.into_iter().flatten();
+    let state = containers.next().and_then(|c| c.state?.terminated);
+    let Some(state) = state.filter(|s| s.exit_code != 0) else {
+        fail!("pod {}/{} failed with unknown exit code", key.namespace, key.name);
+    };
+    let reason = state.reason.unwrap_or_default();
+    session.out.note(format!("pod {}/{} terminated ({reason})", key.namespace, key.name));
+    Err(Failure::Exit(u8::try_from(state.exit_code).unwrap_or(1)))
 }
 
 fn manifest(args: &RunArgs) -> Outcome<Value> {

@@ -114,3 +114,19 @@ fn what_is_not_supported_is_refused_by_name() {
     let outcome = node.try_apply("apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {contaners: []}\n");
     assert!(outcome.err.contains("unknown field \"spec.contaners\""), "{outcome:?}");
 }
+
+#[test]
+fn a_pod_that_fills_its_volume_beyond_the_limit_is_evicted() {
+    let node = node_with_busybox();
+    node.apply(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: hoarder}\nspec:\n  terminationGracePeriodSeconds: 0\n  \
+         containers:\n  - name: main\n    image: busybox\n    imagePullPolicy: IfNotPresent\n    \
+         command: [sh, -c, 'dd if=/dev/zero of=/scratch/big bs=1M count=4; sleep 1000']\n    \
+         volumeMounts: [{name: scratch, mountPath: /scratch}]\n  volumes:\n  \
+         - {name: scratch, emptyDir: {sizeLimit: 1Mi}}\n",
+    );
+    node.wait_value("pod/hoarder", "{.status.reason}", "Evicted");
+    assert_eq!(node.value("pod/hoarder", "{.status.phase}"), "Failed");
+    let message = node.value("pod/hoarder", "{.status.message}");
+    assert_eq!(message, "Usage of EmptyDir volume \"scratch\" exceeds the limit \"1Mi\".");
+}

@@ -1,7 +1,7 @@
 //! The shell around the pod's state machine.
 
 use super::effects::run;
-use super::{container, message, sandbox};
+use super::{container, message, sandbox, usage};
 use crate::manager::ManagerHandle;
 use crate::services::{PodEntry, Services};
 use crate::trace::Stage;
@@ -74,6 +74,8 @@ pub(crate) struct LifeState {
     pub(super) alarm: Alarm,
     stored: Option<PodState>,
     storing: bool,
+    /// Ends with the state.
+    _usage: JoinSet<()>,
 }
 
 impl PodActor {
@@ -113,6 +115,7 @@ impl PodActor {
             effects.extend(machine.handle(Fact::PodVanished, now));
         }
         state.machine = Some(machine);
+        state._usage = usage::watch(&self.services, &self.entry, myself);
         self.perform_all(effects, myself, state);
     }
 

@@ -6,7 +6,7 @@ use ractor::{Actor, ActorCell};
 use tokio::task::JoinHandle;
 
 use super::actor::{Supervisor, SupervisorArgs};
-use super::spec::SupervisorSpec;
+use super::spec::{SupervisorSpec, why_not_started};
 use crate::instrument::Instrumented;
 use crate::tree::{Mailbox, Scope, Tree};
 
@@ -46,7 +46,7 @@ impl Root {
             scope: scope.clone(),
         };
         let started = Actor::spawn(None, actor, args).await;
-        let (actor, join) = started.map_err(|error| failed(error.to_string()))?;
+        let (actor, join) = started.map_err(|error| failed(why_not_started(error).to_string()))?;
         let cell = actor.get_cell();
         if let Some(handle) = handle {
             handle.slot().fill(actor, Some(mailbox));

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
 
 use super::actor::{Supervisor, SupervisorArgs};
 use super::handle::{SupervisorHandle, SupervisorMessage};
@@ -258,11 +258,19 @@ impl Place {
         actor: A,
         args: A::Arguments,
         mailbox: Arc<Mailbox>,
-    ) -> Result<ActorRef<A::Msg>, ractor::SpawnErr> {
+    ) -> Result<ActorRef<A::Msg>, ActorProcessingErr> {
         let actor = Instrumented::new(actor, self.scope.seat(), mailbox);
         // Unnamed on purpose: ractor's registry is untyped, and remote deaths unregister names.
-        let (actor, _join) =
-            Actor::spawn_linked(None, actor, args, self.supervisor.clone()).await?;
+        let started = Actor::spawn_linked(None, actor, args, self.supervisor.clone()).await;
+        let (actor, _join) = started.map_err(why_not_started)?;
         Ok(actor)
+    }
+}
+
+/// The actor's own error, without the words that ractor puts around it at every level.
+pub(super) fn why_not_started(error: SpawnErr) -> ActorProcessingErr {
+    match error {
+        SpawnErr::StartupFailed(own) => own,
+        other => other.into(),
     }
 }

@@ -138,6 +138,8 @@ impl Actor for Session {
                 let _ = reply.send(());
             }
             SessionMessage::Lost(why) => {
+                // It may have spoken nonsense, and still listen.
+                state.output.last_word(why.clone()).await;
                 state.log_end(&why);
                 myself.stop(Some(why));
             }

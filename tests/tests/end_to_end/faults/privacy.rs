@@ -1,6 +1,7 @@
 //! What other users of the machine, logs and the network get to see: nothing.
 
 use super::{files_below, load_busybox};
+use kabuki_agent::Layout;
 use kabuki_tests::harness::Daemon;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
@@ -56,29 +57,17 @@ fn keys_and_secrets_are_for_the_node_alone() {
     for secret in [VALUE, &encoded, "PRIVATE KEY", own_key].into_iter().chain(key) {
         assert!(!log.contains(secret), "the log tells a secret: {secret}");
     }
-    let open = files_below(data).into_iter().filter(|path| {
-        let bytes = std::fs::read(path).unwrap_or_default();
-        let secret = contains(&bytes, VALUE) || contains(&bytes, &encoded);
-        secret && is_open_to_others(data, path)
-    });
-    let open: Vec<_> = open.collect();
-    assert!(open.is_empty(), "others may read a secret in {open:?}");
-    for pid in shims(data) {
-        let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        assert!(!contains(&command, VALUE), "a command line tells a secret");
+    let layout = Layout::new(data);
+    for root in [&layout.data, &layout.run] {
+        let open = files_below(root).into_iter().filter(|path| {
+            let is_file = std::fs::symlink_metadata(path).is_ok_and(|m| m.is_file());
+            let bytes = is_file.then(|| std::fs::read(path).ok()).flatten().unwrap_or_default();
+            let secret = contains(&bytes, VALUE) || contains(&bytes, &encoded);
+            secret && is_open_to_others(root, path)
+        });
+        let open: Vec<_> = open.collect();
+        assert!(open.is_empty(), "others may read a secret in {open:?}");
     }
-}
-
-/// The shims of the node.
-fn shims(data: &Path) -> Vec<u32> {
-    let own = data.display().to_string();
-    let processes = std::fs::read_dir("/proc").expect("processes").flatten();
-    let pids = processes.filter_map(|p| p.file_name().to_str()?.parse().ok());
-    let is_shim = |pid: &u32| {
-        let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        contains(&command, "shim") && contains(&command, &own)
-    };
-    pids.filter(is_shim).collect()
 }
 
 #[test]
@@ -104,7 +93,10 @@ fn nothing_listens_but_the_client_port_and_private_sockets() {
     let is_socket = |p: &std::path::PathBuf| {
         std::fs::symlink_metadata(p).is_ok_and(|m| m.file_type().is_socket())
     };
-    let found: Vec<_> = files_below(node.data_dir()).into_iter().filter(is_socket).collect();
+    let layout = Layout::new(node.data_dir());
+    let mut found = files_below(&layout.data);
+    found.extend(files_below(&layout.run));
+    let found: Vec<_> = found.into_iter().filter(is_socket).collect();
     assert!(!found.is_empty(), "the pod's shim has a socket");
     for path in found {
         let mode = std::fs::symlink_metadata(&path).expect("it is there").permissions().mode();

@@ -30,7 +30,7 @@ fn backs_off(node: &Daemon, name: &str, words: &[&str]) {
 fn image(folder: &std::path::Path) -> PathBuf {
     // Bytes that do not compress, so that the layer is the largest blob.
     let mut state = 7u32;
-    let noise: Vec<u8> = std::iter::repeat_with(|| {
+    let noise = std::iter::repeat_with(|| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 24) as u8
     });

@@ -70,6 +70,7 @@ fn damaged_files_are_refused_by_name_and_whole_ones_taken_again() {
         let place = path.display().to_string();
         assert!(code != 0, "{place}: {said}");
         assert!(said.contains(&place), "{place}: {said}");
+        assert!(!said.contains("panicked"), "{place}: {said}");
         assert!(said.contains("restore"), "what to do about {place}: {said}");
         assert_eq!(std::fs::read(path).ok(), bad, "{place} was changed");
         std::fs::write(path, good).expect("writes");
