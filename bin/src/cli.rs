@@ -55,6 +55,8 @@ mod write;
 
 use clap::builder::{BoolishValueParser, Styles, ValueParser};
 use clap::{ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand};
+pub use failure::chain;
+
 use failure::Outcome;
 use session::{Globals, Session};
 use std::process::ExitCode;

@@ -39,7 +39,7 @@ fn node_outcome(args: Result<daemon::NodeArgs, clap::Error>) -> ExitCode {
     match args.map_err(anyhow::Error::from).and_then(daemon::run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", cli::chain(&error));
             ExitCode::FAILURE
         }
     }

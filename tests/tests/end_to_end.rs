@@ -11,3 +11,5 @@ mod pod;
 mod survival;
 #[path = "end_to_end/streams.rs"]
 mod streams;
+#[path = "end_to_end/verbs.rs"]
+mod verbs;

@@ -117,8 +117,21 @@ impl From<StatusError> for Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self::Local(format!("{error:#}"))
+        Self::Local(chain(&error))
     }
+}
+
+/// An error with its causes. Many errors say their cause themselves: it is not said again.
+pub fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 impl From<std::io::Error> for Failure {
@@ -180,6 +193,15 @@ mod tests {
             Failure::from(invalid).text(),
             "The Pod \"web\" is invalid:\n* spec.a: Required value\n* spec.b: Required value"
         );
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let refused = || std::io::Error::other("no room");
+        let twice = anyhow::Error::from(refused()).context("cannot write a: no room");
+        assert_eq!(chain(&twice), "cannot write a: no room");
+        let once = anyhow::Error::from(refused()).context("cannot write a");
+        assert_eq!(chain(&once), "cannot write a: no room");
     }
 
     #[test]

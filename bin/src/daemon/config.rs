@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Where a node keeps everything, unless told otherwise.
 pub const DEFAULT_DATA_DIR: &str = "/var/lib/kabuki";
 
-/// Flags of `kabuki node`.
+/// Run a node of the cluster on this machine
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:\n  \
     # A cluster of one, on the standard data directory and port\n  \

@@ -9,7 +9,7 @@
 
 use super::config::{Config, DEFAULT_DATA_DIR, NodeArgs};
 use super::{addresses, demo, journal, lock};
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use kabuki_agent::{AgentConfig, NodeAgent};
 use kabuki_kit::{Root, Strategy, SupervisorSpec, Tree};
 use kabuki_model::identity::Identity;
@@ -18,8 +18,9 @@ use kabuki_plane::session::{ClientPort, Nodes, Services};
 use kabuki_plane::{Plane, bootstrap};
 use kabuki_protocol::NodeHandle;
 use kabuki_protocol::session::{ALPN, VersionInfo};
-use std::io::IsTerminal;
-use std::net::IpAddr;
+use std::io::{ErrorKind, IsTerminal};
+use std::net::{IpAddr, TcpListener};
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
@@ -34,6 +35,7 @@ pub fn run(args: NodeArgs) -> anyhow::Result<()> {
     let started = Instant::now();
     journal::begin();
     let config = Config::settle(args)?;
+    refuse_early(&config)?;
     let _lock = lock::take(&config.data_dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -43,6 +45,34 @@ pub fn run(args: NodeArgs) -> anyhow::Result<()> {
     // Blocking work that is still under way (a pull, an unpacking) is redone at the next start.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
+}
+
+/// Finds what cannot work before anything on this machine is changed.
+fn refuse_early(config: &Config) -> anyhow::Result<()> {
+    // The kernel shows a process under its effective user.
+    let user = std::fs::metadata("/proc/self").context("cannot read /proc/self")?.uid();
+    if user != 0 {
+        bail!(
+            "a node makes namespaces, mounts and network devices, and needs root for it: run \
+             `sudo kabuki node`"
+        );
+    }
+    if config.listen.port() == 0 {
+        return Ok(());
+    }
+    match TcpListener::bind(config.listen) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => bail!(
+            "{} is in use by another program: stop that one (`ss -ltnp` names it), or give \
+             --listen with another port",
+            config.listen
+        ),
+        Err(error) if error.kind() == ErrorKind::AddrNotAvailable => bail!(
+            "{} is no address of this machine: give --listen with one that is, or 0.0.0.0 for all",
+            config.listen.ip()
+        ),
+        Err(error) => Err(error).with_context(|| format!("cannot listen on {}", config.listen)),
+    }
 }
 
 /// The only node there is, yet.

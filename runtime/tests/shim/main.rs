@@ -5,6 +5,5 @@ mod adoption;
 mod confinement;
 mod isolation;
 mod lifecycle;
-mod measure;
 mod pod;
 mod streams;
