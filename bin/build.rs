@@ -9,9 +9,18 @@ fn main() {
     let env = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"));
     let out = PathBuf::from(env("OUT_DIR")).join("demo-web");
     let status = Command::new(env("RUSTC"))
-        .args(["--edition=2024", "--crate-name=demo_web", "--crate-type=bin"])
+        .args([
+            "--edition=2024",
+            "--crate-name=demo_web",
+            "--crate-type=bin",
+        ])
         .arg(format!("--target={}", env("TARGET")))
-        .args(["-Copt-level=s", "-Cpanic=abort", "-Cstrip=symbols", "-Clto=fat"])
+        .args([
+            "-Copt-level=s",
+            "-Cpanic=abort",
+            "-Cstrip=symbols",
+            "-Clto=fat",
+        ])
         .arg("-Ctarget-feature=+crt-static")
         .arg("-o")
         .arg(&out)

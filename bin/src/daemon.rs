@@ -4,6 +4,7 @@
 mod addresses;
 mod config;
 mod demo;
+mod descriptors;
 mod journal;
 mod lock;
 mod serve;

@@ -23,6 +23,6 @@ pub use shim::{
 };
 pub use spec::{
     AttachSpec, Capabilities, ContainerSpec, ContainerState, ContainerStatus, Device, Event,
-    ExecSpec, ExecUser, ExitStatus, IpcMode, LogSpec, Mount, MountKind, NetMode, PidMode,
-    PodMount, PodSpec, Propagation, Resources, Rlimit, Rootfs, Seccomp, ShimStatus, Warnings,
+    ExecSpec, ExecUser, ExitStatus, IpcMode, LogSpec, Mount, MountKind, NetMode, PidMode, PodMount,
+    PodSpec, Propagation, Resources, Rlimit, Rootfs, Seccomp, ShimStatus, Warnings,
 };

@@ -6,7 +6,6 @@ use kabuki_tests::figures::{Table, mib};
 use kabuki_tests::harness::{Daemon, Session, seen, use_release};
 use serde_json::{Value, json};
 use std::collections::HashSet;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Pods over which the cost of one is averaged.
@@ -28,15 +27,25 @@ fn main() -> anyhow::Result<()> {
     println!("{}", use_release().display());
     let daemon = Daemon::start();
     let pid = daemon.pid().expect("it runs");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let mut table = Table::new("cost of a node");
     std::thread::sleep(SETTLE);
     let (idle, spares) = (memory(pid), shims(&daemon));
     let busy = processor(pid, IDLE);
     table.value("idle: the daemon, resident", mib(idle.resident), "48 MiB");
     let whole = idle.proportional + spares.iter().map(|m| m.proportional).sum::<u64>();
-    table.value("idle: the daemon and its spare shims, PSS", mib(whole), "48 MiB");
-    table.value("idle: processor time", format!("{:.3} % of a core", busy * 100.0), "0.2 %");
+    table.value(
+        "idle: the daemon and its spare shims, PSS",
+        mib(whole),
+        "48 MiB",
+    );
+    table.value(
+        "idle: processor time",
+        format!("{:.3} % of a core", busy * 100.0),
+        "0.2 %",
+    );
     runtime.block_on(run_pods(&daemon))?;
     std::thread::sleep(SETTLE);
     let (loaded, held) = (memory(pid), shims(&daemon));
@@ -51,7 +60,11 @@ fn main() -> anyhow::Result<()> {
     let private = sum(|m| m.private) / held.len().max(1) as u64;
     table.value("a shim's private memory, on average", mib(private), "");
     let busy = processor(pid, IDLE);
-    table.value("50 idle pods: processor time", format!("{:.3} % of a core", busy * 100.0), "");
+    table.value(
+        "50 idle pods: processor time",
+        format!("{:.3} % of a core", busy * 100.0),
+        "",
+    );
     table.print();
     Ok(())
 }
@@ -86,7 +99,9 @@ fn pod(name: &str) -> Value {
 /// The memory of every shim of the daemon.
 fn shims(daemon: &Daemon) -> Vec<Memory> {
     let run = Layout::new(daemon.data_dir()).shims().display().to_string();
-    let processes = std::fs::read_dir("/proc").expect("processes are listed").flatten();
+    let processes = std::fs::read_dir("/proc")
+        .expect("processes are listed")
+        .flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter(|pid| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -101,8 +116,15 @@ fn shims(daemon: &Daemon) -> Vec<Memory> {
 fn memory(pid: u32) -> Memory {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     let field = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) * 1024
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap_or_default();
+        line.trim()
+            .trim_end_matches(" kB")
+            .parse::<u64>()
+            .unwrap_or(0)
+            * 1024
     };
     Memory {
         resident: field("Rss:"),
@@ -118,12 +140,17 @@ fn processor(pid: u32, watched: Duration) -> f64 {
     used(pid).saturating_sub(before) as f64 / begun.elapsed().as_nanos() as f64
 }
 
-/// Nanoseconds that the threads of a process have run.
+/// Nanoseconds that a process has run, with its threads that have ended.
 fn used(pid: u32) -> u64 {
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs").flatten();
-    let of = |thread: &Path| {
-        let text = std::fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
-        text.split(' ').next().and_then(|run| run.parse::<u64>().ok()).unwrap_or(0)
-    };
-    threads.map(|thread| of(&thread.path())).sum()
+    /// Linux counts in hundredths of a second here on every architecture.
+    const TICK_NS: u64 = 10_000_000;
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name before it may hold anything.
+    let fields = text.rsplit_once(") ").map_or("", |(_, fields)| fields);
+    let ticks = fields
+        .split(' ')
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok());
+    ticks.sum::<u64>() * TICK_NS
 }

@@ -29,7 +29,9 @@ fn main() -> anyhow::Result<()> {
     daemon.set_arguments(&["--config", &settings.display().to_string()]);
     daemon.launch();
     daemon.wait_answering();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let (running, gone) = runtime.block_on(measure(&daemon))?;
     let mut table = Table::new("200 pods at once, image present");
     table.times("applied to all Running, seen", &running, "3 s");
@@ -46,7 +48,9 @@ async fn measure(daemon: &Daemon) -> anyhow::Result<(Vec<Duration>, Vec<Duration
     let spares = shims(daemon)?;
     for round in 0..ROUNDS {
         tokio::time::sleep(PAUSE).await;
-        let names: Vec<String> = (0..PODS).map(|number| format!("p{round}-{number}")).collect();
+        let names: Vec<String> = (0..PODS)
+            .map(|number| format!("p{round}-{number}"))
+            .collect();
         let begun = Instant::now();
         let objects: Vec<Value> = names.iter().map(|name| pod(name)).collect();
         let applying = futures::future::try_join_all(objects.iter().map(|o| session.apply(o)));
@@ -64,7 +68,9 @@ async fn measure(daemon: &Daemon) -> anyhow::Result<(Vec<Duration>, Vec<Duration
         watched?;
         running.push(begun.elapsed());
         let begun = Instant::now();
-        let deletions = names.iter().map(|name| session.delete(Resource::PODS, name));
+        let deletions = names
+            .iter()
+            .map(|name| session.delete(Resource::PODS, name));
         futures::future::try_join_all(deletions).await?;
         while shims(daemon)? > spares {
             tokio::time::sleep(LOOK).await;

@@ -35,12 +35,18 @@ struct Times {
 fn main() -> anyhow::Result<()> {
     println!("{}", use_release().display());
     let daemon = Daemon::start();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let times = runtime.block_on(measure(&daemon))?;
     let mut table = Table::new("one pod, image present");
     table.times("applied, seen by a watching client", &times.committed, "");
     table.times("applied, seen bound", &times.bound, "");
-    table.times("applied to Running, seen", &times.running, "p50 25 ms, p99 80 ms");
+    table.times(
+        "applied to Running, seen",
+        &times.running,
+        "p50 25 ms, p99 80 ms",
+    );
     for (field, name) in STAGES {
         table.times(name, &stage(&daemon.log(), field), "");
     }
@@ -88,7 +94,9 @@ async fn follow(
     })
     .await?;
     times.running.push(begun.elapsed());
-    times.committed.push(committed.context("it was never seen")?);
+    times
+        .committed
+        .push(committed.context("it was never seen")?);
     times.bound.push(bound.context("it was never seen bound")?);
     Ok(())
 }
@@ -102,7 +110,9 @@ fn pod(name: &str) -> Value {
 
 /// A stage in every trace of the daemon's log.
 fn stage(log: &str, field: &str) -> Vec<Duration> {
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let lines = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let told = lines.filter_map(|line| {
         let fields = line.get("fields").unwrap_or(&line);
         fields.get(field).and_then(Value::as_u64)

@@ -33,14 +33,16 @@ struct Pod {
 fn main() -> anyhow::Result<()> {
     println!("{}", use_release().display());
     let directory = tempfile::Builder::new().prefix("kbt").tempdir_in("/run")?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(measure(directory.path()))
 }
 
 async fn measure(directory: &Path) -> anyhow::Result<()> {
     let mut table = Table::new("a pod's shim");
-    let launcher = ShimLauncher::new(directory.join("shims"))
-        .with_program(use_release(), vec!["shim".into()]);
+    let launcher =
+        ShimLauncher::new(directory.join("shims")).with_program(use_release(), vec!["shim".into()]);
     let (mut spawn, mut end) = (Vec::new(), Vec::new());
     for number in 0..SPAWNS {
         let begun = Instant::now();
@@ -52,9 +54,10 @@ async fn measure(directory: &Path) -> anyhow::Result<()> {
     }
     table.times("spawned, its namespaces made", &spawn, "");
     table.times("shut down", &end, "");
-    for (name, seccomp) in
-        [("", Seccomp::Unconfined), (" (seccomp RuntimeDefault)", Seccomp::RuntimeDefault)]
-    {
+    for (name, seccomp) in [
+        ("", Seccomp::Unconfined),
+        (" (seccomp RuntimeDefault)", Seccomp::RuntimeDefault),
+    ] {
         let mut pod = Pod::start(directory, &launcher).await?;
         let mut times = Times::default();
         for number in 0..RUNS {
@@ -63,9 +66,17 @@ async fn measure(directory: &Path) -> anyhow::Result<()> {
         table.times(&format!("create{name}"), &times.create, "(report)");
         table.times(&format!("start{name}"), &times.start, "(report)");
         table.times(&format!("create and start{name}"), &times.both, "(report)");
-        table.times(&format!("create to deleted, `true` has ended{name}"), &times.cycle, "");
+        table.times(
+            &format!("create to deleted, `true` has ended{name}"),
+            &times.cycle,
+            "",
+        );
         let execs = pod.run_execs(&seccomp).await?;
-        table.times(&format!("exec `true` to its exit code{name}"), &execs, "(report)");
+        table.times(
+            &format!("exec `true` to its exit code{name}"),
+            &execs,
+            "(report)",
+        );
         pod.client.shutdown().await?;
     }
     table.print();
@@ -93,7 +104,11 @@ impl Pod {
             ..PodSpec::default()
         };
         client.setup(spec).await?;
-        Ok(Self { client, events, root: root.display().to_string() })
+        Ok(Self {
+            client,
+            events,
+            root: root.display().to_string(),
+        })
     }
 
     fn container(&self, id: &str, args: &[&str], seccomp: &Seccomp) -> ContainerSpec {
@@ -117,13 +132,16 @@ impl Pod {
     ) -> anyhow::Result<()> {
         let id = format!("c{number}");
         let begun = Instant::now();
-        self.client.create(self.container(&id, &["/bin/true"], seccomp)).await?;
+        self.client
+            .create(self.container(&id, &["/bin/true"], seccomp))
+            .await?;
         times.create.push(begun.elapsed());
         let starting = Instant::now();
         self.client.start(&id).await?;
         times.start.push(starting.elapsed());
         times.both.push(begun.elapsed());
-        let exited = |event: &Event| matches!(event, Event::ContainerExited { id: i, .. } if *i == id);
+        let exited =
+            |event: &Event| matches!(event, Event::ContainerExited { id: i, .. } if *i == id);
         self.until(exited).await?;
         self.client.delete(&id).await?;
         times.cycle.push(begun.elapsed());
@@ -131,7 +149,9 @@ impl Pod {
     }
 
     async fn run_execs(&mut self, seccomp: &Seccomp) -> anyhow::Result<Vec<Duration>> {
-        self.client.create(self.container("main", &["/bin/sleep", "1000"], seccomp)).await?;
+        self.client
+            .create(self.container("main", &["/bin/sleep", "1000"], seccomp))
+            .await?;
         self.client.start("main").await?;
         let mut times = Vec::new();
         for _ in 0..RUNS {

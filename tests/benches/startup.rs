@@ -24,7 +24,9 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 fn main() -> anyhow::Result<()> {
     println!("{}", use_release().display());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let mut table = Table::new("start of a node");
     let (mut answering, mut running) = (Vec::new(), Vec::new());
     for _ in 0..STARTS {
@@ -51,13 +53,19 @@ fn main() -> anyhow::Result<()> {
         daemon.launch();
         runtime.block_on(async {
             let session = answers(&daemon, "default").await?;
-            let last = session.get(Resource::CONFIG_MAPS, &name(OBJECTS - 1)).await?;
+            let last = session
+                .get(Resource::CONFIG_MAPS, &name(OBJECTS - 1))
+                .await?;
             last.context("an object is lost")?;
             anyhow::Ok(())
         })?;
         restarts.push(begun.elapsed());
     }
-    table.times("restart with 100,000 objects, to API answering", &restarts, "2 s");
+    table.times(
+        "restart with 100,000 objects, to API answering",
+        &restarts,
+        "2 s",
+    );
     table.print();
     Ok(())
 }
@@ -88,7 +96,9 @@ async fn first_pod(session: &Session) -> anyhow::Result<()> {
         let value = event.object().and_then(|object| object.to_value().ok());
         value.is_some_and(|value| value["status"]["phase"] == "Running")
     });
-    tokio::time::timeout(LIMIT, running).await.context("the first pod does not run")??;
+    tokio::time::timeout(LIMIT, running)
+        .await
+        .context("the first pod does not run")??;
     Ok(())
 }
 

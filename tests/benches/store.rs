@@ -26,7 +26,9 @@ fn main() -> anyhow::Result<()> {
     let place = std::env::var_os("KABUKI_BENCH_DIR");
     let place = place.map_or_else(std::env::temp_dir, Into::into);
     let directory = tempfile::Builder::new().prefix("kbt").tempdir_in(place)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(measure(directory.path()))
 }
 
@@ -39,16 +41,28 @@ async fn measure(directory: &Path) -> anyhow::Result<()> {
         let (times, took) = put(&group, callers, TOGETHER).await?;
         let rate = times.len() as f64 / took.as_secs_f64();
         let reach = if callers == 64 { "80,000/s" } else { "" };
-        table.value(&format!("{callers} callers: all together"), format!("{rate:.0}/s"), reach);
+        table.value(
+            &format!("{callers} callers: all together"),
+            format!("{rate:.0}/s"),
+            reach,
+        );
         table.times(&format!("{callers} callers: each"), &times, "");
         let longest = times.iter().max().copied().unwrap_or_default();
-        table.times(&format!("{callers} callers: the slowest, with snapshots"), &[longest], "");
+        table.times(
+            &format!("{callers} callers: the slowest, with snapshots"),
+            &[longest],
+            "",
+        );
     }
     let objects = group.raft.snapshot().len();
     stop(running).await?;
     let begun = Instant::now();
     let (_group, running) = start(directory).await?;
-    table.times(&format!("opened again with {objects} objects"), &[begun.elapsed()], "");
+    table.times(
+        &format!("opened again with {objects} objects"),
+        &[begun.elapsed()],
+        "",
+    );
     stop(running).await?;
     table.print();
     Ok(())
@@ -98,8 +112,16 @@ async fn put(
 
 fn command(number: usize, json: &Bytes) -> Command {
     let key = ObjectKey::new(Resource::CONFIG_MAPS, "default", &format!("c{number}"));
-    let op = Op::Put { key, uid: "u".into(), json: json.clone(), expect: Expect::Any };
-    Command { term: 0, ops: vec![op] }
+    let op = Op::Put {
+        key,
+        uid: "u".into(),
+        json: json.clone(),
+        expect: Expect::Any,
+    };
+    Command {
+        term: 0,
+        ops: vec![op],
+    }
 }
 
 fn json() -> Bytes {

@@ -47,7 +47,9 @@ impl Nodes for NoNodes {
 
 fn main() -> anyhow::Result<()> {
     let directory = tempfile::Builder::new().prefix("kbt").tempdir()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(measure(directory.path()))
 }
 
@@ -154,7 +156,9 @@ async fn changes(raft: &RaftHandle, arrivals: &mut Arrivals) -> anyhow::Result<V
         times.push(arrived.saturating_duration_since(committed));
     }
     drop(await_next);
-    spinning.join().map_err(|_| anyhow!("the reading thread failed"))?;
+    spinning
+        .join()
+        .map_err(|_| anyhow!("the reading thread failed"))?;
     Ok(times)
 }
 
@@ -169,5 +173,8 @@ fn command(number: usize) -> Command {
         json: Bytes::from(json),
         expect: Expect::Any,
     };
-    Command { term: 0, ops: vec![op] }
+    Command {
+        term: 0,
+        ops: vec![op],
+    }
 }

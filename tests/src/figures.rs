@@ -29,21 +29,34 @@ impl Table {
     }
 
     fn row(&mut self, what: &str, count: usize, p50: String, p99: String, reach: &str) {
-        self.rows.push([what.to_string(), count.to_string(), p50, p99, reach.to_string()]);
+        self.rows.push([
+            what.to_string(),
+            count.to_string(),
+            p50,
+            p99,
+            reach.to_string(),
+        ]);
     }
 
     /// Prints it, with how busy the machine was: figures of a shared machine need that.
     pub fn print(&self) {
-        let width = |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max();
+        let width = |column: usize| {
+            self.rows
+                .iter()
+                .map(|row| row[column].chars().count())
+                .max()
+        };
         let widths: Vec<usize> = (0..5).map(|column| width(column).unwrap_or(0)).collect();
         println!();
         for (number, row) in self.rows.iter().enumerate() {
-            let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
-                match (1..=3).contains(&column) {
+            let cells = row
+                .iter()
+                .zip(&widths)
+                .enumerate()
+                .map(|(column, (cell, width))| match (1..=3).contains(&column) {
                     true => format!("{cell:>width$}"),
                     false => format!("{cell:<width$}"),
-                }
-            });
+                });
             println!("| {} |", cells.collect::<Vec<_>>().join(" | "));
             if number == 0 {
                 let lines = widths.iter().map(|width| "-".repeat(*width));

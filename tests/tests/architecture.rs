@@ -20,16 +20,39 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("dns", &["model"]),
     (
         "plane",
-        &["model", "protocol", "kit", "store", "admission", "reconcile", "schedule"],
+        &[
+            "model",
+            "protocol",
+            "kit",
+            "store",
+            "admission",
+            "reconcile",
+            "schedule",
+        ],
     ),
     (
         "agent",
-        &["model", "protocol", "kit", "lifecycle", "runtime", "net", "dns"],
+        &[
+            "model",
+            "protocol",
+            "kit",
+            "lifecycle",
+            "runtime",
+            "net",
+            "dns",
+        ],
     ),
 ];
 
 /// Crates that must not know of time, randomness, threads or actors.
-const PURE: &[&str] = &["model", "store", "admission", "reconcile", "schedule", "lifecycle"];
+const PURE: &[&str] = &[
+    "model",
+    "store",
+    "admission",
+    "reconcile",
+    "schedule",
+    "lifecycle",
+];
 /// What a pure crate may not depend on.
 const IMPURE: &[&str] = &["tokio", "ractor", "ractor_cluster", "rand", "futures"];
 /// What a pure crate's source may not say.
@@ -46,7 +69,9 @@ const EFFECTS: &[&str] = &[
 ];
 
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace is above")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace is above")
 }
 
 /// Each package of the workspace with its normal dependencies.
@@ -56,7 +81,11 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
         .current_dir(root())
         .output()
         .expect("cargo runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo prints JSON");
     let packages = metadata["packages"].as_array().expect("packages");
     let normal = |package: &Value| {
@@ -79,14 +108,19 @@ fn no_crate_imports_what_it_must_not_know() {
     let mut wrong = Vec::new();
     for (name, allowed) in ALLOWED {
         let package = format!("kabuki-{name}");
-        let found = dependencies.get(&package).unwrap_or_else(|| panic!("{package} is missing"));
+        let found = dependencies
+            .get(&package)
+            .unwrap_or_else(|| panic!("{package} is missing"));
         for dependency in found.iter().filter_map(|d| d.strip_prefix("kabuki-")) {
             if !allowed.contains(&dependency) {
                 wrong.push(format!("{name} imports {dependency}"));
             }
         }
     }
-    for name in dependencies.keys().filter_map(|n| n.strip_prefix("kabuki-")) {
+    for name in dependencies
+        .keys()
+        .filter_map(|n| n.strip_prefix("kabuki-"))
+    {
         if name != "tests" && !ALLOWED.iter().any(|(known, _)| *known == name) {
             wrong.push(format!("{name} has no rule: add one to ALLOWED"));
         }
@@ -117,14 +151,17 @@ fn actors_and_effects_stay_out_of_the_crates_below_them() {
 fn pure_crates_take_time_and_entropy_as_arguments() {
     let mut wrong = Vec::new();
     for name in PURE {
-        sources(&root().join("actors").join(name).join("src"), &mut |path, text| {
-            for (number, line) in text.lines().enumerate() {
-                let code = line.split("//").next().unwrap_or_default();
-                for effect in EFFECTS.iter().filter(|e| says(code, e)) {
-                    wrong.push(format!("{}:{}: {effect}", path.display(), number + 1));
+        sources(
+            &root().join("actors").join(name).join("src"),
+            &mut |path, text| {
+                for (number, line) in text.lines().enumerate() {
+                    let code = line.split("//").next().unwrap_or_default();
+                    for effect in EFFECTS.iter().filter(|e| says(code, e)) {
+                        wrong.push(format!("{}:{}: {effect}", path.display(), number + 1));
+                    }
                 }
-            }
-        });
+            },
+        );
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -133,7 +170,10 @@ fn pure_crates_take_time_and_entropy_as_arguments() {
 fn no_source_file_is_a_room_that_nobody_finds_a_thing_in() {
     let mut wrong = Vec::new();
     sources(root(), &mut |path, _| {
-        let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
+        let stem = path
+            .file_stem()
+            .and_then(|s| s.to_str())
+            .unwrap_or_default();
         if ["mod", "util", "utils", "common", "misc", "helpers"].contains(&stem) {
             wrong.push(path.display().to_string());
         }
@@ -152,7 +192,10 @@ fn says(code: &str, path: &str) -> bool {
 fn sources(dir: &Path, visit: &mut impl FnMut(&Path, &str)) {
     for entry in std::fs::read_dir(dir).expect("a folder of the workspace") {
         let path = entry.expect("an entry").path();
-        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .and_then(|n| n.to_str())
+            .unwrap_or_default();
         if path.is_dir() && name != "target" && !name.starts_with('.') {
             sources(&path, visit);
         } else if path.extension().is_some_and(|e| e == "rs") {

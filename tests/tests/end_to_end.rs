@@ -7,9 +7,9 @@ mod deployment;
 mod faults;
 #[path = "end_to_end/pod.rs"]
 mod pod;
-#[path = "end_to_end/survival.rs"]
-mod survival;
 #[path = "end_to_end/streams.rs"]
 mod streams;
+#[path = "end_to_end/survival.rs"]
+mod survival;
 #[path = "end_to_end/verbs.rs"]
 mod verbs;

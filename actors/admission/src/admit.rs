@@ -2,11 +2,11 @@
 
 use crate::commit::Commit;
 use crate::write;
+use kabuki_model::StatusError;
 use kabuki_model::identity::Identity;
 use kabuki_model::k8s_openapi::jiff::Timestamp;
 use kabuki_model::request::{Answer, Request};
 use kabuki_model::view::View;
-use kabuki_model::StatusError;
 
 /// What a verdict depends on beside state, caller and request.
 #[derive(Debug, Clone, Copy)]

@@ -68,12 +68,16 @@ pub fn authorize_request(
         Some(Subresource::Finalize) => "finalize",
     };
     match request {
-        Request::Get { key, subresource } => {
-            authorize(view, who, &Attributes::object("get", key, part(subresource)))
-        }
+        Request::Get { key, subresource } => authorize(
+            view,
+            who,
+            &Attributes::object("get", key, part(subresource)),
+        ),
         Request::List(selection) => authorize(view, who, &Attributes::selection("list", selection)),
         Request::Create {
-            resource, namespace, ..
+            resource,
+            namespace,
+            ..
         } => {
             let attributes = Attributes {
                 verb: "create",
@@ -87,16 +91,24 @@ pub fn authorize_request(
         }
         Request::Update {
             key, subresource, ..
-        } => authorize(view, who, &Attributes::object("update", key, part(subresource))),
+        } => authorize(
+            view,
+            who,
+            &Attributes::object("update", key, part(subresource)),
+        ),
         Request::Patch {
             key, subresource, ..
-        } => authorize(view, who, &Attributes::object("patch", key, part(subresource))),
-        Request::Delete { key, .. } => {
-            authorize(view, who, &Attributes::object("delete", key, ""))
-        }
-        Request::DeleteCollection { selection, .. } => {
-            authorize(view, who, &Attributes::selection("deletecollection", selection))
-        }
+        } => authorize(
+            view,
+            who,
+            &Attributes::object("patch", key, part(subresource)),
+        ),
+        Request::Delete { key, .. } => authorize(view, who, &Attributes::object("delete", key, "")),
+        Request::DeleteCollection { selection, .. } => authorize(
+            view,
+            who,
+            &Attributes::selection("deletecollection", selection),
+        ),
         Request::Bind(bindings) => bindings.iter().try_for_each(|b| {
             authorize(view, who, &Attributes::object("create", &b.pod, "binding"))
         }),

@@ -14,7 +14,10 @@ pub(crate) fn kind_of(resource: &Resource) -> Result<&'static Kind, StatusError>
     kabuki_model::kind::of(resource).ok_or_else(|| {
         StatusError::new(
             kabuki_model::status::Reason::NotFound,
-            format!("the server doesn't have a resource type {:?}", resource.as_str()),
+            format!(
+                "the server doesn't have a resource type {:?}",
+                resource.as_str()
+            ),
         )
     })
 }
@@ -26,7 +29,9 @@ pub(crate) fn parse(json: &[u8]) -> Result<Map<String, Value>, StatusError> {
     }
     match serde_json::from_slice(json) {
         Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(StatusError::bad_request("the body of the request is not a JSON object")),
+        Ok(_) => Err(StatusError::bad_request(
+            "the body of the request is not a JSON object",
+        )),
         Err(error) => Err(StatusError::bad_request(format!(
             "the body of the request is not valid JSON: {error}"
         ))),
@@ -112,7 +117,12 @@ pub(crate) fn refuse(
         return Ok(());
     }
     let name = object.meta().name.clone().unwrap_or_default();
-    Err(StatusError::invalid(kind.names.kind, &kind.resource, &name, causes))
+    Err(StatusError::invalid(
+        kind.names.kind,
+        &kind.resource,
+        &name,
+        causes,
+    ))
 }
 
 /// A uid (RFC 9562 version 4) from the request's entropy.

@@ -31,21 +31,22 @@ fn list(view: &dyn View, request: &ListRequest) -> Result<Answer, StatusError> {
     crate::draft::kind_of(&request.resource)?;
     let selection = Selection::compile(request)?;
     let token = Token::parse(&request.continue_token)?;
-    if token.as_ref().is_some_and(|t| t.revision != view.revision()) {
+    if token
+        .as_ref()
+        .is_some_and(|t| t.revision != view.revision())
+    {
         return Err(StatusError::expired(
             "The provided continue parameter is too old to display a consistent list result. You \
              must start a new list without the continue parameter.",
         ));
     }
-    let after = token.map(|t| {
-        ObjectKey::new(request.resource.clone(), &t.namespace, &t.name)
-    });
+    let after = token.map(|t| ObjectKey::new(request.resource.clone(), &t.namespace, &t.name));
     let limit = match request.limit {
         0 => usize::MAX,
         limit => limit as usize,
     };
-    let mut matching = candidates(view, request, &selection, after.as_ref())
-        .filter(|o| selection.matches(o));
+    let mut matching =
+        candidates(view, request, &selection, after.as_ref()).filter(|o| selection.matches(o));
     let mut list = ObjectList {
         revision: view.revision(),
         ..ObjectList::default()

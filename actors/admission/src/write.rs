@@ -57,14 +57,12 @@ fn decoded(stored: &Stored) -> Result<Box<dyn AnyObject>, StatusError> {
     let value = stored
         .to_value()
         .map_err(|e| StatusError::internal(format!("{e}: {}", e.source)))?;
-    kind.decode(value)
-        .map(|d| d.object)
-        .map_err(|cause| {
-            StatusError::internal(format!(
-                "stored {} cannot be decoded: {}: {}",
-                stored.key, cause.field, cause.message
-            ))
-        })
+    kind.decode(value).map(|d| d.object).map_err(|cause| {
+        StatusError::internal(format!(
+            "stored {} cannot be decoded: {}: {}",
+            stored.key, cause.field, cause.message
+        ))
+    })
 }
 
 /// Checks that the object's own name and namespace are those of the request.

@@ -25,7 +25,11 @@ impl World {
             view: MapView::default(),
             tick: 0,
         };
-        world.create("", Resource::NAMESPACES, json!({"metadata": {"name": "default"}}));
+        world.create(
+            "",
+            Resource::NAMESPACES,
+            json!({"metadata": {"name": "default"}}),
+        );
         world
     }
 
@@ -59,7 +63,8 @@ impl World {
         let mut last = Value::Null;
         for op in ops {
             let found = self.view.get(op.key()).map(|o| o.revision);
-            let (Op::Put { expect, .. } | Op::Delete { expect, .. } | Op::Require { expect, .. }) = op;
+            let (Op::Put { expect, .. } | Op::Delete { expect, .. } | Op::Require { expect, .. }) =
+                op;
             match expect {
                 Expect::Absent => assert_eq!(found, None),
                 Expect::Revision(r) => assert_eq!(found, Some(*r)),
@@ -72,7 +77,12 @@ impl World {
                     last = self.view.put(&object).to_value().expect("JSON");
                 }
                 Op::Delete { key, .. } => {
-                    last = self.view.remove(key).expect("is there").to_value().expect("JSON");
+                    last = self
+                        .view
+                        .remove(key)
+                        .expect("is there")
+                        .to_value()
+                        .expect("JSON");
                 }
                 Op::Require { .. } => {}
             }
@@ -80,7 +90,12 @@ impl World {
         last
     }
 
-    fn try_create(&mut self, namespace: &str, resource: Resource, object: Value) -> Result<Value, StatusError> {
+    fn try_create(
+        &mut self,
+        namespace: &str,
+        resource: Resource,
+        object: Value,
+    ) -> Result<Value, StatusError> {
         self.ask(&Request::Create {
             resource,
             namespace: namespace.into(),
@@ -90,14 +105,20 @@ impl World {
     }
 
     fn create(&mut self, namespace: &str, resource: Resource, object: Value) -> Value {
-        self.try_create(namespace, resource, object).expect("is created")
+        self.try_create(namespace, resource, object)
+            .expect("is created")
     }
 
     fn get(&self, key: &ObjectKey) -> Option<Value> {
         self.view.get(key).map(|o| o.to_value().expect("JSON"))
     }
 
-    fn patch(&mut self, key: &ObjectKey, subresource: Option<Subresource>, patch: Value) -> Result<Value, StatusError> {
+    fn patch(
+        &mut self,
+        key: &ObjectKey,
+        subresource: Option<Subresource>,
+        patch: Value,
+    ) -> Result<Value, StatusError> {
         self.ask(&Request::Patch {
             key: key.clone(),
             subresource,
@@ -132,9 +153,15 @@ fn a_created_object_is_stamped_and_defaulted() {
     let mut world = World::new();
     let made = world.create("default", Resource::PODS, pod("web"));
     assert_eq!(made["metadata"]["namespace"], "default");
-    assert_eq!(made["metadata"]["creationTimestamp"], "2023-11-14T22:13:22Z");
+    assert_eq!(
+        made["metadata"]["creationTimestamp"],
+        "2023-11-14T22:13:22Z"
+    );
     assert_eq!(made["metadata"]["uid"].as_str().map(str::len), Some(36));
-    assert_eq!(made["metadata"]["uid"].as_str().map(|u| &u[14..15]), Some("4"));
+    assert_eq!(
+        made["metadata"]["uid"].as_str().map(|u| &u[14..15]),
+        Some("4")
+    );
     assert_eq!(made["spec"]["restartPolicy"], "Always");
     assert_eq!(made["status"]["phase"], "Pending");
 }
@@ -144,12 +171,21 @@ fn what_exists_is_not_created_again_and_names_are_generated() {
     let mut world = World::new();
     world.create("default", Resource::CONFIG_MAPS, config_map("a"));
     let again = world.try_create("default", Resource::CONFIG_MAPS, config_map("a"));
-    assert_eq!(again.expect_err("refused").message, "configmaps \"a\" already exists");
+    assert_eq!(
+        again.expect_err("refused").message,
+        "configmaps \"a\" already exists"
+    );
     let generated = json!({"metadata": {"generateName": "job-"}});
     let one = world.create("default", Resource::CONFIG_MAPS, generated.clone());
     let two = world.create("default", Resource::CONFIG_MAPS, generated);
-    let (one, two) = (one["metadata"]["name"].clone(), two["metadata"]["name"].clone());
-    assert!(one.as_str().is_some_and(|n| n.starts_with("job-") && n.len() == 9));
+    let (one, two) = (
+        one["metadata"]["name"].clone(),
+        two["metadata"]["name"].clone(),
+    );
+    assert!(
+        one.as_str()
+            .is_some_and(|n| n.starts_with("job-") && n.len() == 9)
+    );
     assert_ne!(one, two);
 }
 
@@ -157,18 +193,37 @@ fn what_exists_is_not_created_again_and_names_are_generated() {
 fn a_namespace_must_exist_and_not_be_going() {
     let mut world = World::new();
     let nowhere = world.try_create("nowhere", Resource::CONFIG_MAPS, config_map("a"));
-    assert_eq!(nowhere.expect_err("refused").message, "namespaces \"nowhere\" not found");
-    world.create("", Resource::NAMESPACES, json!({"metadata": {"name": "going"}}));
+    assert_eq!(
+        nowhere.expect_err("refused").message,
+        "namespaces \"nowhere\" not found"
+    );
+    world.create(
+        "",
+        Resource::NAMESPACES,
+        json!({"metadata": {"name": "going"}}),
+    );
     let namespace = ObjectKey::new(Resource::NAMESPACES, "", "going");
-    let marked = world.delete(&namespace, DeleteOptions::default()).expect("is marked");
+    let marked = world
+        .delete(&namespace, DeleteOptions::default())
+        .expect("is marked");
     assert_eq!(marked["status"]["phase"], "Terminating");
-    assert!(world.get(&namespace).is_some(), "its own finalizer keeps it");
+    assert!(
+        world.get(&namespace).is_some(),
+        "its own finalizer keeps it"
+    );
     let late = world.try_create("going", Resource::CONFIG_MAPS, config_map("a"));
     let late = late.expect_err("refused");
     assert_eq!(late.reason, Reason::Forbidden);
-    assert!(late.message.contains("because it is being terminated"), "{late}");
+    assert!(
+        late.message.contains("because it is being terminated"),
+        "{late}"
+    );
     // Its controller finalizes it when it is empty.
-    let finalized = world.patch(&namespace, Some(Subresource::Finalize), json!({"spec": {"finalizers": null}}));
+    let finalized = world.patch(
+        &namespace,
+        Some(Subresource::Finalize),
+        json!({"spec": {"finalizers": null}}),
+    );
     finalized.expect("finalizes");
     assert!(world.get(&namespace).is_none());
 }
@@ -178,12 +233,22 @@ fn unknown_fields_and_wrong_types_are_refused_with_their_path() {
     let mut world = World::new();
     let mut wrong = pod("web");
     wrong["spec"]["containers"][0]["imag"] = json!("x");
-    let error = world.try_create("default", Resource::PODS, wrong).expect_err("refused");
-    assert_eq!(error.message, "strict decoding error: unknown field \"spec.containers[0].imag\"");
+    let error = world
+        .try_create("default", Resource::PODS, wrong)
+        .expect_err("refused");
+    assert_eq!(
+        error.message,
+        "strict decoding error: unknown field \"spec.containers[0].imag\""
+    );
     let mut wrong = pod("web");
     wrong["spec"]["containers"][0]["image"] = json!(5);
-    let error = world.try_create("default", Resource::PODS, wrong).expect_err("refused");
-    assert!(error.message.contains("spec.containers[0].image"), "{error}");
+    let error = world
+        .try_create("default", Resource::PODS, wrong)
+        .expect_err("refused");
+    assert!(
+        error.message.contains("spec.containers[0].image"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -191,7 +256,9 @@ fn an_update_at_an_old_revision_conflicts() {
     let mut world = World::new();
     let mut object = world.create("default", Resource::CONFIG_MAPS, config_map("a"));
     let at = key(Resource::CONFIG_MAPS, "a");
-    world.patch(&at, None, json!({"data": {"b": "2"}})).expect("patches");
+    world
+        .patch(&at, None, json!({"data": {"b": "2"}}))
+        .expect("patches");
     object["data"]["c"] = json!("3");
     let update = Request::Update {
         key: at,
@@ -201,7 +268,10 @@ fn an_update_at_an_old_revision_conflicts() {
     };
     let error = world.ask(&update).expect_err("refused");
     assert_eq!(error.reason, Reason::Conflict);
-    assert!(error.message.contains("the object has been modified"), "{error}");
+    assert!(
+        error.message.contains("the object has been modified"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -214,7 +284,9 @@ fn status_and_spec_are_written_apart() {
     assert_eq!(plain["status"]["phase"], "Pending");
     assert_eq!(plain["metadata"]["labels"]["a"], "b");
     let both = json!({"metadata": {"labels": {"a": "c"}}, "status": {"phase": "Running"}});
-    let status = world.patch(&at, Some(Subresource::Status), both).expect("patches");
+    let status = world
+        .patch(&at, Some(Subresource::Status), both)
+        .expect("patches");
     assert_eq!(status["status"]["phase"], "Running");
     assert_eq!(status["metadata"]["labels"]["a"], "b");
 }
@@ -224,7 +296,13 @@ fn a_write_that_changes_nothing_writes_nothing() {
     let mut world = World::new();
     world.create("default", Resource::CONFIG_MAPS, config_map("a"));
     let before = world.view.revision();
-    world.patch(&key(Resource::CONFIG_MAPS, "a"), None, json!({"data": {"a": "1"}})).expect("patches");
+    world
+        .patch(
+            &key(Resource::CONFIG_MAPS, "a"),
+            None,
+            json!({"data": {"a": "1"}}),
+        )
+        .expect("patches");
     assert_eq!(world.view.revision(), before);
 }
 
@@ -242,17 +320,23 @@ fn a_running_pod_goes_gracefully_and_can_be_hurried() {
             node: "n1".into(),
         }])
     };
-    world.ask(&bind("another")).expect_err("another pod of that name");
+    world
+        .ask(&bind("another"))
+        .expect_err("another pod of that name");
     world.ask(&bind(uid)).expect("binds");
     let bound = world.get(&at).expect("is there");
     assert_eq!(bound["spec"]["nodeName"], "n1");
     assert_eq!(bound["status"]["conditions"][0]["type"], "PodScheduled");
     world.ask(&bind(uid)).expect_err("is bound already");
 
-    let marked = world.delete(&at, DeleteOptions::default()).expect("is marked");
+    let marked = world
+        .delete(&at, DeleteOptions::default())
+        .expect("is marked");
     assert_eq!(marked["metadata"]["deletionGracePeriodSeconds"], 30);
     let first = marked["metadata"]["deletionTimestamp"].clone();
-    let again = world.delete(&at, DeleteOptions::default()).expect("changes nothing");
+    let again = world
+        .delete(&at, DeleteOptions::default())
+        .expect("changes nothing");
     assert_eq!(again["metadata"]["deletionTimestamp"], first);
     let now = DeleteOptions {
         grace_period_s: Some(0),
@@ -278,7 +362,9 @@ fn finalizers_and_propagation_keep_an_object() {
     assert_eq!(marked["metadata"]["finalizers"], finalizers);
     let more = json!({"metadata": {"finalizers": ["example.com/wait", "example.com/more"]}});
     world.patch(&at, None, more).expect_err("no new finalizers");
-    world.patch(&at, None, json!({"metadata": {"finalizers": []}})).expect("releases");
+    world
+        .patch(&at, None, json!({"metadata": {"finalizers": []}}))
+        .expect("releases");
     assert!(world.get(&at).is_none());
 }
 
@@ -297,20 +383,39 @@ fn a_scale_is_read_and_written() {
         subresource: Some(Subresource::Scale),
     };
     let scale = world.ask(&get).expect("reads");
-    assert_eq!((&scale["kind"], &scale["spec"]["replicas"]), (&json!("Scale"), &json!(2)));
-    let scaled = world.patch(&at, Some(Subresource::Scale), json!({"spec": {"replicas": 5}}));
+    assert_eq!(
+        (&scale["kind"], &scale["spec"]["replicas"]),
+        (&json!("Scale"), &json!(2))
+    );
+    let scaled = world.patch(
+        &at,
+        Some(Subresource::Scale),
+        json!({"spec": {"replicas": 5}}),
+    );
     let scaled = scaled.expect("scales");
     assert_eq!(scaled["spec"]["replicas"], 5);
     assert_eq!(scaled["metadata"]["generation"], 2);
-    let wrong = world.patch(&at, Some(Subresource::Scale), json!({"spec": {"replicas": -1}}));
+    let wrong = world.patch(
+        &at,
+        Some(Subresource::Scale),
+        json!({"spec": {"replicas": -1}}),
+    );
     assert_eq!(wrong.expect_err("refused").reason, Reason::Invalid);
 }
 
 #[test]
 fn a_node_reaches_only_what_its_pods_name() {
     let mut world = World::new();
-    world.create("default", Resource::SECRETS, json!({"metadata": {"name": "mine"}}));
-    world.create("default", Resource::SECRETS, json!({"metadata": {"name": "other"}}));
+    world.create(
+        "default",
+        Resource::SECRETS,
+        json!({"metadata": {"name": "mine"}}),
+    );
+    world.create(
+        "default",
+        Resource::SECRETS,
+        json!({"metadata": {"name": "other"}}),
+    );
     let mut bound = pod("web");
     bound["spec"]["nodeName"] = json!("n1");
     bound["spec"]["volumes"] = json!([{"name": "keys", "secret": {"secretName": "mine"}}]);
@@ -320,7 +425,11 @@ fn a_node_reaches_only_what_its_pods_name() {
         key: key(Resource::SECRETS, name),
         subresource: None,
     };
-    world.ask_as(&node, &read("mine")).expect("is named by its pod");
+    world
+        .ask_as(&node, &read("mine"))
+        .expect("is named by its pod");
     world.ask_as(&node, &read("other")).expect_err("is not");
-    world.ask_as(&Identity::node("n2"), &read("mine")).expect_err("is another node");
+    world
+        .ask_as(&Identity::node("n2"), &read("mine"))
+        .expect_err("is another node");
 }

@@ -95,7 +95,11 @@ impl Events {
     async fn write(&self, note: Note, correlator: &mut Correlator) {
         let record = EventRecord {
             regarding: note.about,
-            event_type: if note.warning { EventType::Warning } else { EventType::Normal },
+            event_type: if note.warning {
+                EventType::Warning
+            } else {
+                EventType::Normal
+            },
             reason: note.reason,
             message: note.message,
             component: COMPONENT.to_string(),

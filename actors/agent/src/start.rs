@@ -188,8 +188,9 @@ fn directories(layout: &Layout) -> Vec<(PathBuf, u32)> {
         (layout.data.clone(), 0o755),
         (layout.run.clone(), 0o711),
         (layout.shims(), 0o700),
-        (layout.pods(), 0o711),
-        (layout.memory_volumes(), 0o711),
+        (layout.pods(), 0o700),
+        // Secrets, with the modes that their pods see; mounts reach them all the same.
+        (layout.memory_volumes(), 0o700),
         (layout.pod_logs(), 0o755),
         (layout.container_logs(), 0o755),
     ]

@@ -75,5 +75,7 @@ fn controllers(gateway: &GatewayHandle, events: &EventSink) -> SupervisorSpec {
         .backoff(Duration::from_millis(10), Duration::from_secs(10));
     kabuki_reconcile::all()
         .into_iter()
-        .fold(spec, |spec, core| spec.child(controller_child(core, gateway, events)))
+        .fold(spec, |spec, core| {
+            spec.child(controller_child(core, gateway, events))
+        })
 }

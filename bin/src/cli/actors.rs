@@ -1,8 +1,8 @@
 //! `actors`: the live supervision tree of a node.
 
 use super::align::Table;
-use super::printer::ReportArgs;
 use super::failure::{Outcome, fail};
+use super::printer::ReportArgs;
 use super::session::Session;
 use jiff::SignedDuration;
 use kabuki_protocol::node::{ActorInfo, FromNode, NodeRequest};

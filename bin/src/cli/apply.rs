@@ -200,8 +200,12 @@ pub async fn rehearse(
     };
     let mut modified = manifest.value.clone();
     let Some(current) = session.find(key).await? else {
-        let created = session.create(kind, &key.namespace, &modified, options).await;
-        return Ok(created.map_err(|f| f.during("creating", &manifest.source))?.to_value()?);
+        let created = session
+            .create(kind, &key.namespace, &modified, options)
+            .await;
+        return Ok(created
+            .map_err(|f| f.during("creating", &manifest.source))?
+            .to_value()?);
     };
     let value = current.to_value()?;
     let last = patch::last_applied(&value);
@@ -213,8 +217,12 @@ pub async fn rehearse(
     if patch == json!({}) {
         return Ok(value);
     }
-    let changed = session.patch(key, PatchType::Strategic, &patch, options).await;
-    Ok(changed.map_err(|f| f.during("applying patch to", &manifest.source))?.to_value()?)
+    let changed = session
+        .patch(key, PatchType::Strategic, &patch, options)
+        .await;
+    Ok(changed
+        .map_err(|f| f.during("applying patch to", &manifest.source))?
+        .to_value()?)
 }
 
 async fn create(

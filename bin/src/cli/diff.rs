@@ -85,7 +85,9 @@ async fn compare(session: &Session, args: &DiffArgs) -> Outcome<bool> {
         let outcome = async {
             let (kind, key) = manifest.locate(session)?;
             place(&mut manifest.value, kind, &key.namespace);
-            sides(session, kind, &key, &manifest).await.map(|sides| (kind, key, sides))
+            sides(session, kind, &key, &manifest)
+                .await
+                .map(|sides| (kind, key, sides))
         };
         match outcome.await {
             Ok((kind, key, (mut before, mut after))) => {
@@ -127,7 +129,9 @@ async fn sides(
     };
     let mut after = apply::rehearse(session, kind, key, manifest).await?;
     // A dry run has its own idea of what does not exist yet, and no two of them agree.
-    if before.is_none() && let Some(metadata) = after["metadata"].as_object_mut() {
+    if before.is_none()
+        && let Some(metadata) = after["metadata"].as_object_mut()
+    {
         for field in ["uid", "resourceVersion"] {
             metadata.remove(field);
         }
@@ -142,7 +146,13 @@ async fn sides(
 /// `apps.v1.Deployment.default.web`
 fn file_name(kind: &Kind, key: &ObjectKey) -> String {
     let names = &kind.names;
-    let parts = [names.group, names.version, names.kind, &key.namespace, &key.name];
+    let parts = [
+        names.group,
+        names.version,
+        names.kind,
+        &key.namespace,
+        &key.name,
+    ];
     let parts: Vec<&str> = parts.into_iter().filter(|p| !p.is_empty()).collect();
     parts.join(".")
 }
@@ -151,10 +161,15 @@ fn file_name(kind: &Kind, key: &ObjectKey) -> String {
 fn mask(mut before: Option<&mut Value>, after: &mut Value) {
     let keys = |value: &Value| -> Vec<String> {
         let data = value["data"].as_object();
-        data.into_iter().flatten().map(|(key, _)| key.clone()).collect()
+        data.into_iter()
+            .flatten()
+            .map(|(key, _)| key.clone())
+            .collect()
     };
     for key in keys(after) {
-        let there = before.as_deref_mut().and_then(|b| b.get_mut("data")?.get_mut(&key));
+        let there = before
+            .as_deref_mut()
+            .and_then(|b| b.get_mut("data")?.get_mut(&key));
         match there {
             Some(value) if *value != after["data"][&key] => {
                 *value = "*** (before)".into();
@@ -172,7 +187,10 @@ fn mask(mut before: Option<&mut Value>, after: &mut Value) {
     }
     // What was last applied holds the values too.
     for value in before.into_iter().chain([after]) {
-        if let Some(annotations) = value.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+        if let Some(annotations) = value
+            .pointer_mut("/metadata/annotations")
+            .and_then(Value::as_object_mut)
+        {
             annotations.remove(LAST_APPLIED);
         }
     }
@@ -184,7 +202,9 @@ fn write(path: &Path, text: &str) -> Outcome {
 
 /// Runs the program that compares, and says whether it found differences.
 fn show(session: &Session, live: &Path, merged: &Path) -> Outcome<bool> {
-    let given = std::env::var("KUBECTL_EXTERNAL_DIFF").ok().filter(|p| !p.trim().is_empty());
+    let given = std::env::var("KUBECTL_EXTERNAL_DIFF")
+        .ok()
+        .filter(|p| !p.trim().is_empty());
     let given = given.unwrap_or_else(|| PROGRAM.to_string());
     let mut words = given.split_whitespace();
     let program = words.next().unwrap_or("diff");
@@ -213,18 +233,31 @@ mod tests {
         let mut before = json!({"data": {"a": "1", "b": "2", "gone": "3"}});
         let mut after = json!({"data": {"a": "1", "b": "9", "new": "4"}});
         mask(Some(&mut before), &mut after);
-        assert_eq!(before["data"], json!({"a": "***", "b": "*** (before)", "gone": "***"}));
-        assert_eq!(after["data"], json!({"a": "***", "b": "*** (after)", "new": "***"}));
-        let mut alone = json!({"data": {"a": "1"}, "metadata": {"annotations": {LAST_APPLIED: "1"}}});
+        assert_eq!(
+            before["data"],
+            json!({"a": "***", "b": "*** (before)", "gone": "***"})
+        );
+        assert_eq!(
+            after["data"],
+            json!({"a": "***", "b": "*** (after)", "new": "***"})
+        );
+        let mut alone =
+            json!({"data": {"a": "1"}, "metadata": {"annotations": {LAST_APPLIED: "1"}}});
         mask(None, &mut alone);
-        assert_eq!(alone, json!({"data": {"a": "***"}, "metadata": {"annotations": {}}}));
+        assert_eq!(
+            alone,
+            json!({"data": {"a": "***"}, "metadata": {"annotations": {}}})
+        );
     }
 
     #[test]
     fn files_are_named_after_their_objects() {
         let name = |kind: &str, namespace: &str| {
             let kind = kind_named(kind).expect("a kind");
-            file_name(kind, &ObjectKey::new(kind.resource.clone(), namespace, "web"))
+            file_name(
+                kind,
+                &ObjectKey::new(kind.resource.clone(), namespace, "web"),
+            )
         };
         assert_eq!(name("deploy", "shop"), "apps.v1.Deployment.shop.web");
         assert_eq!(name("namespace", ""), "v1.Namespace.web");

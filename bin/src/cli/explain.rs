@@ -101,7 +101,10 @@ mod tests {
         assert_eq!(read("pod.spec.containers"), Ok(("pods", "spec.containers")));
         assert_eq!(read("deploy.spec"), Ok(("deployments", "spec")));
         assert_eq!(read("deployments.apps.spec"), Ok(("deployments", "spec")));
-        assert_eq!(read("deployments.v1.apps.spec"), Ok(("deployments", "spec")));
+        assert_eq!(
+            read("deployments.v1.apps.spec"),
+            Ok(("deployments", "spec"))
+        );
         assert!(read("nothing.spec").is_err());
     }
 }

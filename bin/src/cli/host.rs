@@ -51,7 +51,8 @@ pub async fn check(session: &Session, args: CheckArgs) -> Outcome {
         }
     };
     let items = checks.iter().map(value).collect();
-    args.output.print(&session.out, "CheckList", items, || table(&checks))?;
+    args.output
+        .print(&session.out, "CheckList", items, || table(&checks))?;
     let missing: Vec<&str> = checks
         .iter()
         .filter(|c| c.required && !c.ok)

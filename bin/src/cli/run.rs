@@ -10,6 +10,7 @@ use super::write::{WriteArgs, place};
 use kabuki_model::k8s_openapi::api::core::v1::Pod;
 use kabuki_model::object::{ObjectKey, Stored};
 use kabuki_model::request::DeleteOptions;
+use kabuki_model::status::Reason;
 use serde_json::{Map, Value, json};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -157,7 +158,16 @@ async fn attached(session: &Session, args: &RunArgs, key: &ObjectKey) -> Outcome
     let pod = pods::named(session, &args.name).await?;
     if phase == "Running" {
         let name = args.name.clone();
-        attach_to(session, &pod, name, args.stdin, args.tty, args.quiet).await?;
+        let outcome = attach_to(session, &pod, name, args.stdin, args.tty, args.quiet).await;
+        match outcome {
+            // It ended between the two.
+            Err(Failure::Server(error))
+                if error.reason == Reason::BadRequest && args.restart != "Always" =>
+            {
+                super::logs::print(session, &pod, &args.name).await?;
+            }
+            outcome => outcome?,
+        }
         if args.restart == "Always" {
             let flags = if args.tty { "-it" } else { "-i" };
             session.out.note(format!(
@@ -193,10 +203,17 @@ async fn ended(session: &Session, key: &ObjectKey) -> Outcome {
     let mut containers = status.container_statuses.into_iter().flatten();
     let state = containers.next().and_then(|c| c.state?.terminated);
     let Some(state) = state.filter(|s| s.exit_code != 0) else {
-        fail!("pod {}/{} failed with unknown exit code", key.namespace, key.name);
+        fail!(
+            "pod {}/{} failed with unknown exit code",
+            key.namespace,
+            key.name
+        );
     };
     let reason = state.reason.unwrap_or_default();
-    session.out.note(format!("pod {}/{} terminated ({reason})", key.namespace, key.name));
+    session.out.note(format!(
+        "pod {}/{} terminated ({reason})",
+        key.namespace, key.name
+    ));
     Err(Failure::Exit(u8::try_from(state.exit_code).unwrap_or(1)))
 }
 

@@ -87,8 +87,14 @@ impl Config {
         let config = Self {
             name,
             data_dir,
-            listen: args.listen.or(file.listen).unwrap_or(SocketAddr::new(any, 6443)),
-            pod_cidr: args.pod_cidr.or(file.pod_cidr).unwrap_or_else(|| "10.244.0.0/24".into()),
+            listen: args
+                .listen
+                .or(file.listen)
+                .unwrap_or(SocketAddr::new(any, 6443)),
+            pod_cidr: args
+                .pod_cidr
+                .or(file.pod_cidr)
+                .unwrap_or_else(|| "10.244.0.0/24".into()),
             service_cidr: args
                 .service_cidr
                 .or(file.service_cidr)
@@ -128,7 +134,10 @@ fn refuse_name(name: &str) -> Option<&'static str> {
 
 fn check_cidr(flag: &str, cidr: &str) -> anyhow::Result<()> {
     let parsed = cidr.split_once('/').and_then(|(address, length)| {
-        Some((address.parse::<Ipv4Addr>().ok()?, length.parse::<u32>().ok()?))
+        Some((
+            address.parse::<Ipv4Addr>().ok()?,
+            length.parse::<u32>().ok()?,
+        ))
     });
     let Some((address, length)) = parsed else {
         bail!("{flag} {cidr:?} is no IPv4 range like 10.244.0.0/24");
@@ -167,7 +176,10 @@ mod tests {
         let mut given = args();
         given.config = Some(path);
         let config = Config::settle(given).expect("is fine");
-        assert_eq!((config.name.as_str(), config.pod_cidr.as_str()), ("a", "10.9.0.0/24"));
+        assert_eq!(
+            (config.name.as_str(), config.pod_cidr.as_str()),
+            ("a", "10.9.0.0/24")
+        );
         assert_eq!(config.listen.port(), 6443);
     }
 

@@ -29,6 +29,8 @@ fn pack() -> anyhow::Result<Vec<u8>> {
     };
     let mut archive = Vec::new();
     let layer = vec![Entry::file("web", 0o755, WEB)];
-    ImageBuilder::new(config).layer(layer).write(&[NAME], &mut archive)?;
+    ImageBuilder::new(config)
+        .layer(layer)
+        .write(&[NAME], &mut archive)?;
     Ok(archive)
 }

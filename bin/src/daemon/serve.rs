@@ -8,7 +8,7 @@
 //! ```
 
 use super::config::{Config, DEFAULT_DATA_DIR, NodeArgs};
-use super::{addresses, demo, journal, lock};
+use super::{addresses, demo, descriptors, journal, lock};
 use anyhow::{Context, anyhow, bail};
 use kabuki_agent::{AgentConfig, NodeAgent};
 use kabuki_kit::{Root, Strategy, SupervisorSpec, Tree};
@@ -19,7 +19,7 @@ use kabuki_plane::{Plane, bootstrap};
 use kabuki_protocol::NodeHandle;
 use kabuki_protocol::session::{ALPN, VersionInfo};
 use std::io::{ErrorKind, IsTerminal};
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,9 +34,21 @@ const RESTARTS: u32 = 64;
 pub fn run(args: NodeArgs) -> anyhow::Result<()> {
     let started = Instant::now();
     journal::begin();
+    descriptors::allow_many();
     let config = Config::settle(args)?;
-    refuse_early(&config)?;
-    let _lock = lock::take(&config.data_dir)?;
+    refuse_user()?;
+    // Of one that runs already, the data directory tells more than the port; and a port that is
+    // taken must not leave a new data directory behind.
+    let held = config
+        .data_dir
+        .exists()
+        .then(|| lock::take(&config.data_dir));
+    let held = held.transpose()?;
+    refuse_port(config.listen)?;
+    let _lock = match held {
+        Some(lock) => lock,
+        None => lock::take(&config.data_dir)?,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -47,31 +59,35 @@ pub fn run(args: NodeArgs) -> anyhow::Result<()> {
     result
 }
 
-/// Finds what cannot work before anything on this machine is changed.
-fn refuse_early(config: &Config) -> anyhow::Result<()> {
+fn refuse_user() -> anyhow::Result<()> {
     // The kernel shows a process under its effective user.
-    let user = std::fs::metadata("/proc/self").context("cannot read /proc/self")?.uid();
+    let user = std::fs::metadata("/proc/self")
+        .context("cannot read /proc/self")?
+        .uid();
     if user != 0 {
         bail!(
             "a node makes namespaces, mounts and network devices, and needs root for it: run \
              `sudo kabuki node`"
         );
     }
-    if config.listen.port() == 0 {
-        return Ok(());
-    }
-    match TcpListener::bind(config.listen) {
+    Ok(())
+}
+
+/// Tries the port before anything on this machine is changed. Whoever takes it between now and
+/// the real attempt is still found by that.
+fn refuse_port(listen: SocketAddr) -> anyhow::Result<()> {
+    match TcpListener::bind(listen) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AddrInUse => bail!(
             "{} is in use by another program: stop that one (`ss -ltnp` names it), or give \
              --listen with another port",
-            config.listen
+            listen
         ),
         Err(error) if error.kind() == ErrorKind::AddrNotAvailable => bail!(
             "{} is no address of this machine: give --listen with one that is, or 0.0.0.0 for all",
-            config.listen.ip()
+            listen.ip()
         ),
-        Err(error) => Err(error).with_context(|| format!("cannot listen on {}", config.listen)),
+        Err(error) => Err(error).with_context(|| format!("cannot listen on {listen}")),
     }
 }
 
@@ -94,10 +110,19 @@ async fn serve(config: &Config, started: Instant) -> anyhow::Result<()> {
     let plane = Plane::new(&config.data_dir);
     let gateway = plane.gateway().clone();
     let node_ip = addresses::primary(config.listen.ip());
-    let pod_cidr = config.pod_cidr.parse().map_err(|e| anyhow!("--pod-cidr: {e}"))?;
+    let pod_cidr = config
+        .pod_cidr
+        .parse()
+        .map_err(|e| anyhow!("--pod-cidr: {e}"))?;
     let api = gateway.api(Identity::node(&config.name));
-    let mut settings =
-        AgentConfig::new(&config.name, &config.data_dir, node_ip, pod_cidr, pod_cidr, api);
+    let mut settings = AgentConfig::new(
+        &config.name,
+        &config.data_dir,
+        node_ip,
+        pod_cidr,
+        pod_cidr,
+        api,
+    );
     settings.max_pods = config.max_pods.unwrap_or(settings.max_pods);
     let agent = NodeAgent::open(settings, &tree).await?;
     let services = Services {
@@ -117,7 +142,10 @@ async fn serve(config: &Config, started: Instant) -> anyhow::Result<()> {
 
     // Before anyone can ask for it: a pod whose image is missing waits for long.
     if let Err(error) = demo::ensure(agent.images()).await {
-        tracing::warn!(error = format!("{error:#}"), "the demonstration's image is not available");
+        tracing::warn!(
+            error = format!("{error:#}"),
+            "the demonstration's image is not available"
+        );
     }
     let spec = SupervisorSpec::new(Strategy::OneForOne)
         .intensity(RESTARTS, Duration::from_secs(60))
@@ -125,7 +153,9 @@ async fn serve(config: &Config, started: Instant) -> anyhow::Result<()> {
         .child(port.child())
         .child(agent.child());
     let mut root = Root::start(&tree, "node", spec).await?;
-    bootstrap::ensure(&gateway).await.context("cannot make the initial namespaces")?;
+    bootstrap::ensure(&gateway)
+        .await
+        .context("cannot make the initial namespaces")?;
     tracing::info!(
         node.name = config.name, listen = %config.listen, took_ms = started.elapsed().as_millis() as u64,
         "ready"
@@ -141,7 +171,9 @@ async fn serve(config: &Config, started: Instant) -> anyhow::Result<()> {
             return Err(anyhow!("the node failed beyond what its supervisors heal: {reason}"));
         }
     }
-    root.stop(STOP_LIMIT).await.map_err(|stuck| anyhow!("did not stop in time: {stuck:?}"))
+    root.stop(STOP_LIMIT)
+        .await
+        .map_err(|stuck| anyhow!("did not stop in time: {stuck:?}"))
 }
 
 fn version_info(node: &str) -> VersionInfo {
@@ -186,7 +218,10 @@ fn welcome(config: &Config, kubeconfig: &std::path::Path) {
         println!("    export KUBECONFIG={}", kubeconfig.display());
     }
     println!("    kabuki get nodes");
-    println!("    kabuki create deployment hello --image={} --replicas=2", demo::NAME);
+    println!(
+        "    kabuki create deployment hello --image={} --replicas=2",
+        demo::NAME
+    );
     println!("    kabuki get pods -o wide\n");
     let reset = match usual {
         true => "kabuki reset".to_string(),

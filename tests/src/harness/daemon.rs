@@ -97,11 +97,20 @@ impl Daemon {
     /// Starts the process, without waiting for it. Its log is `daemon.log` in the data directory.
     pub fn launch(&mut self) {
         let log = self.data.path().join("daemon.log");
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(log);
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log);
         let log = log.expect("the log opens");
         let mut command = self.host.command(kabuki());
         command
-            .args(["node", "--name", "n1", "--listen", &self.address().to_string()])
+            .args([
+                "node",
+                "--name",
+                "n1",
+                "--listen",
+                &self.address().to_string(),
+            ])
             .arg("--data-dir")
             .arg(self.data.path())
             .args(&self.arguments)
@@ -143,7 +152,9 @@ impl Daemon {
         let pid = process.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status();
         assert!(sent.is_ok_and(|s| s.success()), "cannot signal the daemon");
-        until("the daemon ends after SIGTERM", LIMIT, || process.try_wait().ok().flatten())
+        until("the daemon ends after SIGTERM", LIMIT, || {
+            process.try_wait().ok().flatten()
+        })
     }
 
     /// Starts it again on the same data and waits until it answers.
@@ -156,7 +167,9 @@ impl Daemon {
     /// A command of the CLI against this node.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = self.host.command(kabuki());
-        command.env("KABUKI_DATA_DIR", self.data.path()).env_remove("KUBECONFIG");
+        command
+            .env("KABUKI_DATA_DIR", self.data.path())
+            .env_remove("KUBECONFIG");
         command.args(args);
         command
     }
@@ -169,7 +182,13 @@ impl Daemon {
     /// Runs the CLI, which must succeed, and gives its output.
     pub fn ok(&self, args: &[&str]) -> String {
         let outcome = self.cli(args);
-        assert_eq!(outcome.code, 0, "kabuki {}: {outcome:?}\n{}", args.join(" "), self.log_tail());
+        assert_eq!(
+            outcome.code,
+            0,
+            "kabuki {}: {outcome:?}\n{}",
+            args.join(" "),
+            self.log_tail()
+        );
         outcome.out
     }
 
@@ -190,7 +209,10 @@ impl Daemon {
     /// Applies a manifest.
     pub fn try_apply(&self, manifest: &str) -> Outcome {
         let mut command = self.command(&["apply", "-f", "-"]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut process = command.spawn().expect("the CLI starts");
         let mut stdin = process.stdin.take().expect("a pipe");
         // A CLI that refuses early may not read it all.
@@ -206,7 +228,8 @@ impl Daemon {
 
     /// One value of an object, by JSONPath; empty when it is not there.
     pub fn value(&self, object: &str, path: &str) -> String {
-        self.cli(&["get", object, "-o", &format!("jsonpath={path}")]).out
+        self.cli(&["get", object, "-o", &format!("jsonpath={path}")])
+            .out
     }
 
     /// Waits until a value of an object is as expected.
@@ -221,7 +244,10 @@ impl Daemon {
         }));
         if seen.is_err() {
             let described = self.cli(&["describe", object]).out;
-            panic!("{what}, but it is {last:?}\n{described}\n{}", self.log_tail());
+            panic!(
+                "{what}, but it is {last:?}\n{described}\n{}",
+                self.log_tail()
+            );
         }
     }
 

@@ -28,7 +28,9 @@ impl Host {
     /// machine's.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/run/netns/{}", self.name)).arg("--");
+        command
+            .arg(format!("--net=/run/netns/{}", self.name))
+            .arg("--");
         command.arg(program);
         command
     }
@@ -47,7 +49,9 @@ impl Default for Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "delete", &self.name]).output();
+        let _ = Command::new("ip")
+            .args(["netns", "delete", &self.name])
+            .output();
     }
 }
 
@@ -55,6 +59,10 @@ fn run(command: &mut Command) -> String {
     let shown = format!("{command:?}");
     let output = command.output().unwrap_or_else(|e| panic!("{shown}: {e}"));
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{shown}: {}: {errors}", output.status);
+    assert!(
+        output.status.success(),
+        "{shown}: {}: {errors}",
+        output.status
+    );
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -20,17 +20,14 @@ pub fn busybox_archive(dir: &Path) -> PathBuf {
 }
 
 /// An archive of one image with one layer, in `dir`.
-pub fn image_archive(
-    dir: &Path,
-    name: &str,
-    entries: Vec<Entry>,
-    config: ImageConfig,
-) -> PathBuf {
+pub fn image_archive(dir: &Path, name: &str, entries: Vec<Entry>, config: ImageConfig) -> PathBuf {
     let file_name = name.replace(['/', ':'], "_") + ".tar";
     let path = dir.join(file_name);
     let mut file = std::fs::File::create(&path).expect("the archive is made");
     let image = ImageBuilder::new(config).layer(entries);
-    image.write(&[name], &mut file).expect("the archive is written");
+    image
+        .write(&[name], &mut file)
+        .expect("the archive is written");
     path
 }
 
@@ -51,8 +48,14 @@ pub fn busybox() -> Vec<Entry> {
         ),
         Entry::file("etc/group", 0o644, "root:x:0:\nwww:x:33:\nlogs:x:44:www\n"),
     ];
-    let applets = Command::new("/bin/busybox").arg("--list").output().expect("busybox runs");
-    for applet in String::from_utf8_lossy(&applets.stdout).lines().filter(|a| *a != "busybox") {
+    let applets = Command::new("/bin/busybox")
+        .arg("--list")
+        .output()
+        .expect("busybox runs");
+    for applet in String::from_utf8_lossy(&applets.stdout)
+        .lines()
+        .filter(|a| *a != "busybox")
+    {
         entries.push(Entry::symlink(&format!("bin/{applet}"), "busybox"));
     }
     entries
@@ -69,7 +72,11 @@ pub fn program(path: &str) -> Vec<Entry> {
         let inside = file.trim_start_matches('/');
         let mut parents: Vec<&Path> = Path::new(inside).ancestors().skip(1).collect();
         parents.reverse();
-        for parent in parents.iter().filter_map(|p| p.to_str()).filter(|p| !p.is_empty()) {
+        for parent in parents
+            .iter()
+            .filter_map(|p| p.to_str())
+            .filter(|p| !p.is_empty())
+        {
             if directories.insert(parent.to_string()) {
                 entries.push(Entry::directory(parent, 0o755));
             }

@@ -17,7 +17,11 @@ pub fn kabuki() -> PathBuf {
     }
     // target/debug/deps/test-1234 -> target/debug/kabuki
     let own = std::env::current_exe().expect("a test knows its own path");
-    let built = own.ancestors().nth(2).expect("target folder").join("kabuki");
+    let built = own
+        .ancestors()
+        .nth(2)
+        .expect("target folder")
+        .join("kabuki");
     assert!(
         built.exists(),
         "{} is missing: run tests/run, or build it with `cargo build -p kabuki`",
@@ -32,7 +36,10 @@ pub fn use_release() -> PathBuf {
     const BUILT: &str = "x86_64-unknown-linux-gnu/release/kabuki";
     if std::env::var_os("KABUKI_BIN").is_none() {
         let own = std::env::current_exe().expect("a bench knows its own path");
-        let built = own.ancestors().map(|folder| folder.join(BUILT)).find(|path| path.exists());
+        let built = own
+            .ancestors()
+            .map(|folder| folder.join(BUILT))
+            .find(|path| path.exists());
         let Some(built) = built else {
             panic!("the release binary is missing: run `cargo dist` first, or set KABUKI_BIN");
         };

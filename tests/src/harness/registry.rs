@@ -26,7 +26,10 @@ impl Registry {
                 .output()
                 .expect("htpasswd runs");
             std::fs::write(&path, made.stdout).expect("writes");
-            format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", path.display())
+            format!(
+                "auth:\n  htpasswd:\n    realm: test\n    path: {}\n",
+                path.display()
+            )
         });
         let config = format!(
             "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\n\
@@ -47,7 +50,10 @@ impl Registry {
             .expect("docker-registry starts");
         let url = format!("http://127.0.0.1:{port}/v2/");
         until("the registry answers", Duration::from_secs(20), || {
-            let asked = host.command("curl").args(["-s", "-o", "/dev/null", &url]).status();
+            let asked = host
+                .command("curl")
+                .args(["-s", "-o", "/dev/null", &url])
+                .status();
             asked.ok().filter(|s| s.success()).map(|_| ())
         });
         Self {
@@ -72,7 +78,12 @@ impl Registry {
     pub fn push(&self, host: &Host, archive: &Path, name: &str) -> String {
         let full = self.image(name);
         let mut command = host.command("skopeo");
-        command.args(["copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false"]);
+        command.args([
+            "copy",
+            "--quiet",
+            "--insecure-policy",
+            "--dest-tls-verify=false",
+        ]);
         if let Some((user, password)) = &self.login {
             command.arg(format!("--dest-creds={user}:{password}"));
         }

@@ -49,8 +49,12 @@ impl Session {
         tcp.set_nonblocking(true)?;
         tcp.set_nodelay(true)?;
         let tcp = tokio::net::TcpStream::from_std(tcp)?;
-        let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
-        Ok(Self { client: Client::open(tls, AGENT).await? })
+        let tls = TlsConnector::from(Arc::new(config))
+            .connect(name, tcp)
+            .await?;
+        Ok(Self {
+            client: Client::open(tls, AGENT).await?,
+        })
     }
 
     /// The protocol's client.
@@ -61,7 +65,14 @@ impl Session {
     /// Reads an object of the namespace `default` (or of none); `None` when it is not there.
     pub async fn get(&self, resource: Resource, name: &str) -> anyhow::Result<Option<Arc<Stored>>> {
         let key = key(resource, name);
-        match self.client.request(Request::Get { key, subresource: None }).await {
+        match self
+            .client
+            .request(Request::Get {
+                key,
+                subresource: None,
+            })
+            .await
+        {
             Ok(answer) => Ok(answer.into_object()),
             Err(error) if error.reason == kabuki_model::status::Reason::NotFound => Ok(None),
             Err(error) => Err(error.into()),
@@ -77,7 +88,9 @@ impl Session {
             "Deployment" => Resource::DEPLOYMENTS,
             other => bail!("benches do not apply a {other:?}"),
         };
-        let name = object["metadata"]["name"].as_str().context("an object without a name")?;
+        let name = object["metadata"]["name"]
+            .as_str()
+            .context("an object without a name")?;
         if self.get(resource.clone(), name).await?.is_some() {
             bail!("{kind} {name} is there already");
         }
@@ -93,13 +106,21 @@ impl Session {
             options: WriteOptions::default(),
         };
         let answer = self.client.request(request).await?;
-        answer.into_object().ok_or_else(|| anyhow!("a creation was answered without an object"))
+        answer
+            .into_object()
+            .ok_or_else(|| anyhow!("a creation was answered without an object"))
     }
 
     /// Deletes an object of the namespace `default` at once.
     pub async fn delete(&self, resource: Resource, name: &str) -> anyhow::Result<()> {
-        let options = DeleteOptions { grace_period_s: Some(0), ..DeleteOptions::default() };
-        let request = Request::Delete { key: key(resource, name), options };
+        let options = DeleteOptions {
+            grace_period_s: Some(0),
+            ..DeleteOptions::default()
+        };
+        let request = Request::Delete {
+            key: key(resource, name),
+            options,
+        };
         self.client.request(request).await?;
         Ok(())
     }
@@ -107,11 +128,17 @@ impl Session {
     /// Everything that happens to a resource from now on.
     pub async fn changes(&self, resource: Resource) -> anyhow::Result<Watch> {
         let selection = ListRequest::all(resource, None);
-        let request = WatchRequest { selection, start: WatchStart::List, bookmarks: true };
+        let request = WatchRequest {
+            selection,
+            start: WatchStart::List,
+            bookmarks: true,
+        };
         let mut watch = self.client.watch(request).await?;
         loop {
             match watch.next().await.context("the watch ended")?? {
-                WatchEvent::Bookmark { initial_end: true, .. } => return Ok(watch),
+                WatchEvent::Bookmark {
+                    initial_end: true, ..
+                } => return Ok(watch),
                 _ => continue,
             }
         }
@@ -149,7 +176,9 @@ fn tls_config(kubeconfig: &Path) -> anyhow::Result<ClientConfig> {
         ("key", &user["client-key-data"]),
     ]);
     let pem = |part: &str| -> anyhow::Result<Vec<u8>> {
-        let encoded = parts[part].as_str().with_context(|| format!("no {part} in kubeconfig"))?;
+        let encoded = parts[part]
+            .as_str()
+            .with_context(|| format!("no {part} in kubeconfig"))?;
         Ok(base64::engine::general_purpose::STANDARD.decode(encoded)?)
     };
     let mut roots = RootCertStore::empty();

@@ -42,8 +42,14 @@ fn text(path: &Path) -> &str {
 fn rss_kib(node: &Daemon) -> u64 {
     let pid = node.pid().expect("the daemon runs");
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it is alive");
-    let line = status.lines().find(|l| l.starts_with("VmRSS:")).expect("a size");
-    line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number")
+    let line = status
+        .lines()
+        .find(|l| l.starts_with("VmRSS:"))
+        .expect("a size");
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|n| n.parse().ok())
+        .expect("a number")
 }
 
 /// Every file below a folder, links not followed.

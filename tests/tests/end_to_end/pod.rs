@@ -57,18 +57,42 @@ spec:
 fn the_fields_of_a_pod_take_effect_inside_it() {
     let node = node_with_busybox();
     node.apply(PROBE);
-    node.ok(&["wait", "--for=condition=Ready", "pod/probe", "--timeout=30s"]);
+    node.ok(&[
+        "wait",
+        "--for=condition=Ready",
+        "pod/probe",
+        "--timeout=30s",
+    ]);
     let sh = |script: &str| node.ok(&["exec", "probe", "--", "sh", "-c", script]);
-    assert_eq!(sh("echo $SECOND $COLOUR $POD $KEY_token"), "one-two green probe hunter2\n");
-    assert_eq!(sh("hostname; pwd; id -u; id -g; id -G"), "stage\n/tmp\n1000\n1000\n1000 2000\n");
+    assert_eq!(
+        sh("echo $SECOND $COLOUR $POD $KEY_token"),
+        "one-two green probe hunter2\n"
+    );
+    assert_eq!(
+        sh("hostname; pwd; id -u; id -g; id -G"),
+        "stage\n/tmp\n1000\n1000\n1000 2000\n"
+    );
     assert_eq!(sh("cat /etc/app.conf /conf/colour"), "a=1\ngreen");
     assert!(sh("cat /etc/hosts").contains("10.1.2.3\tdb.example"));
-    assert_eq!(sh("grep CapEff /proc/self/status | cut -f2"), "0000000000000000\n");
+    assert_eq!(
+        sh("grep CapEff /proc/self/status | cut -f2"),
+        "0000000000000000\n"
+    );
     assert_eq!(sh("echo x > /scratch/f && stat -c %g /scratch"), "2000\n");
-    let full = node.cli(&["exec", "probe", "--", "sh", "-c", "dd if=/dev/zero of=/scratch/big bs=1M count=2"]);
+    let full = node.cli(&[
+        "exec",
+        "probe",
+        "--",
+        "sh",
+        "-c",
+        "dd if=/dev/zero of=/scratch/big bs=1M count=2",
+    ]);
     assert!(full.err.contains("No space left"), "{full:?}");
     let readonly = node.cli(&["exec", "probe", "--", "touch", "/etc/x"]);
-    assert!(readonly.err.contains("Read-only file system"), "{readonly:?}");
+    assert!(
+        readonly.err.contains("Read-only file system"),
+        "{readonly:?}"
+    );
     let exit = node.cli(&["exec", "probe", "--", "sh", "-c", "exit 7"]);
     assert_eq!(exit.code, 7);
     assert_eq!(node.value("pod/probe", "{.status.qosClass}"), "Guaranteed");
@@ -86,7 +110,10 @@ fn a_crashing_container_backs_off_and_says_why() {
     let code = "{.status.containerStatuses[0].lastState.terminated.exitCode}";
     assert_eq!(node.value("pod/crash", code), "3");
     assert_eq!(node.ok(&["logs", "crash", "--previous"]), "last words\n");
-    assert!(node.ok(&["describe", "pod", "crash"]).contains("Back-off restarting failed container"));
+    assert!(
+        node.ok(&["describe", "pod", "crash"])
+            .contains("Back-off restarting failed container")
+    );
 }
 
 #[test]
@@ -110,9 +137,16 @@ fn what_is_not_supported_is_refused_by_name() {
          image: busybox\n    livenessProbe: {exec: {command: [true]}}\n",
     );
     assert_eq!(outcome.code, 1);
-    assert!(outcome.err.contains("spec.containers[0].livenessProbe"), "{outcome:?}");
-    let outcome = node.try_apply("apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {contaners: []}\n");
-    assert!(outcome.err.contains("unknown field \"spec.contaners\""), "{outcome:?}");
+    assert!(
+        outcome.err.contains("spec.containers[0].livenessProbe"),
+        "{outcome:?}"
+    );
+    let outcome =
+        node.try_apply("apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {contaners: []}\n");
+    assert!(
+        outcome.err.contains("unknown field \"spec.contaners\""),
+        "{outcome:?}"
+    );
 }
 
 #[test]
@@ -128,5 +162,8 @@ fn a_pod_that_fills_its_volume_beyond_the_limit_is_evicted() {
     node.wait_value("pod/hoarder", "{.status.reason}", "Evicted");
     assert_eq!(node.value("pod/hoarder", "{.status.phase}"), "Failed");
     let message = node.value("pod/hoarder", "{.status.message}");
-    assert_eq!(message, "Usage of EmptyDir volume \"scratch\" exceeds the limit \"1Mi\".");
+    assert_eq!(
+        message,
+        "Usage of EmptyDir volume \"scratch\" exceeds the limit \"1Mi\"."
+    );
 }

@@ -45,7 +45,10 @@ impl Drop for Ended {
 }
 
 fn start(command: &mut Command) -> Ended {
-    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let command = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     Ended(command.spawn().expect("the CLI starts"))
 }
 
@@ -57,7 +60,9 @@ fn a_forwarded_port_reaches_the_pod() {
     let first = lines.next().expect("a line").expect("text");
     assert_eq!(first, "Forwarding from 127.0.0.1:18080 -> 8080");
     for _ in 0..5 {
-        let body = node.host().run("curl", &["-s", "http://127.0.0.1:18080/passwd"]);
+        let body = node
+            .host()
+            .run("curl", &["-s", "http://127.0.0.1:18080/passwd"]);
         assert!(body.contains("root:x:0"), "{body}");
     }
 }
@@ -71,9 +76,25 @@ fn files_are_copied_both_ways() {
     std::fs::write(&there, &bytes).expect("writes");
     let there = there.to_str().expect("a path");
     node.ok(&["cp", there, "web:/tmp/copied", "-c", "httpd"]);
-    let size = node.ok(&["exec", "web", "-c", "httpd", "--", "stat", "-c", "%s", "/tmp/copied"]);
+    let size = node.ok(&[
+        "exec",
+        "web",
+        "-c",
+        "httpd",
+        "--",
+        "stat",
+        "-c",
+        "%s",
+        "/tmp/copied",
+    ]);
     assert_eq!(size, "300000\n");
-    node.ok(&["cp", "web:/tmp/copied", back.to_str().expect("a path"), "-c", "httpd"]);
+    node.ok(&[
+        "cp",
+        "web:/tmp/copied",
+        back.to_str().expect("a path"),
+        "-c",
+        "httpd",
+    ]);
     assert_eq!(std::fs::read(&back).expect("reads"), bytes);
 }
 
@@ -81,8 +102,22 @@ fn files_are_copied_both_ways() {
 fn a_command_gets_a_terminal_input_and_its_exit_code() {
     let node = node_with_web();
     // Input through a pipe.
-    let mut piped = node.command(&["exec", "-i", "web", "-c", "httpd", "--", "sh", "-c", "cat; exit 4"]);
-    let mut piped = piped.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
+    let mut piped = node.command(&[
+        "exec",
+        "-i",
+        "web",
+        "-c",
+        "httpd",
+        "--",
+        "sh",
+        "-c",
+        "cat; exit 4",
+    ]);
+    let mut piped = piped
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("starts");
     let mut stdin = piped.stdin.take().expect("a pipe");
     std::io::Write::write_all(&mut stdin, b"one\ntwo\n").expect("writes");
     drop(stdin);
@@ -119,7 +154,11 @@ fn logs_are_followed_and_selected() {
     // What is said to the attached process comes out of its log.
     let attach = ["attach", "-i", "web", "-c", "echo"];
     let mut attach = node.command(&attach);
-    let mut attach = attach.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("starts");
+    let mut attach = attach
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("starts");
     let mut stdin = attach.stdin.take().expect("a pipe");
     std::io::Write::write_all(&mut stdin, b"hello\n").expect("writes");
     assert_eq!(lines.next().expect("a line").expect("text"), "got hello");
@@ -132,7 +171,10 @@ fn logs_are_followed_and_selected() {
     let all = node.ok(&["logs", "-l", "app=web", "--all-containers", "--prefix"]);
     assert!(all.contains("[pod/web/echo] begin"), "{all}");
     let stamped = node.ok(&["logs", "web", "-c", "echo", "--timestamps", "--tail=1"]);
-    assert!(stamped.starts_with("20") && stamped.contains("Z got hello"), "{stamped}");
+    assert!(
+        stamped.starts_with("20") && stamped.contains("Z got hello"),
+        "{stamped}"
+    );
     let wrong = node.refused(&["logs", "web", "-c", "nope"]);
     assert!(wrong.contains("nope"), "{wrong}");
 }
@@ -141,7 +183,8 @@ fn logs_are_followed_and_selected() {
 fn a_client_that_vanishes_leaves_nothing_behind() {
     let node = node_with_web();
     let script = "sleep 4711 & wait";
-    let mut exec = start(&mut node.command(&["exec", "web", "-c", "httpd", "--", "sh", "-c", script]));
+    let mut exec =
+        start(&mut node.command(&["exec", "web", "-c", "httpd", "--", "sh", "-c", script]));
     let sleeping = || {
         let list = node.ok(&["exec", "web", "-c", "httpd", "--", "ps"]);
         list.contains("sleep 4711")

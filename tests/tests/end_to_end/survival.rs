@@ -27,7 +27,12 @@ fn node_with_counter() -> Daemon {
     let archive = busybox_archive(node.data_dir());
     node.ok(&["image", "load", archive.to_str().expect("a path")]);
     node.apply(&counter("steady"));
-    node.ok(&["wait", "--for=condition=Ready", "pod/steady", "--timeout=30s"]);
+    node.ok(&[
+        "wait",
+        "--for=condition=Ready",
+        "pod/steady",
+        "--timeout=30s",
+    ]);
     node
 }
 
@@ -35,7 +40,10 @@ fn node_with_counter() -> Daemon {
 fn identity(node: &Daemon) -> (String, String) {
     let started = "{.status.containerStatuses[0].state.running.startedAt}";
     let id = "{.status.containerStatuses[0].containerID}";
-    (node.value("pod/steady", started), node.value("pod/steady", id))
+    (
+        node.value("pod/steady", started),
+        node.value("pod/steady", id),
+    )
 }
 
 /// The log of `steady` counts from zero without a gap.
@@ -54,10 +62,17 @@ fn containers_outlive_the_daemon_and_are_adopted() {
     for _ in 0..5 {
         node.restart();
         assert_eq!(before, identity(&node));
-        node.wait_value("pod/steady", "{.status.containerStatuses[0].restartCount}", "0");
+        node.wait_value(
+            "pod/steady",
+            "{.status.containerStatuses[0].restartCount}",
+            "0",
+        );
     }
     assert_log_is_whole(&node);
-    assert_eq!(node.ok(&["exec", "steady", "--", "echo", "alive"]), "alive\n");
+    assert_eq!(
+        node.ok(&["exec", "steady", "--", "echo", "alive"]),
+        "alive\n"
+    );
     assert!(node.terminate().success());
     node.launch();
     node.wait_answering();
@@ -68,7 +83,9 @@ fn containers_outlive_the_daemon_and_are_adopted() {
 /// takes; gives the names of those that were acknowledged.
 fn writer(netns: PathBuf, data: PathBuf, stop: Arc<AtomicBool>) -> JoinHandle<Vec<String>> {
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
         runtime.expect("a runtime").block_on(async move {
             let netns = Netns::open(&netns).expect("the host's namespace");
             let address = "127.0.0.1:6443".parse().expect("an address");
@@ -84,8 +101,13 @@ fn writer(netns: PathBuf, data: PathBuf, stop: Arc<AtomicBool>) -> JoinHandle<Ve
                 while !stop.load(Ordering::Relaxed) {
                     let name = format!("note-{number}");
                     number += 1;
-                    let object = json!({"metadata": {"name": name}, "data": {"n": "x".repeat(200)}});
-                    if session.create(Resource::CONFIG_MAPS, &object).await.is_err() {
+                    let object =
+                        json!({"metadata": {"name": name}, "data": {"n": "x".repeat(200)}});
+                    if session
+                        .create(Resource::CONFIG_MAPS, &object)
+                        .await
+                        .is_err()
+                    {
                         break;
                     }
                     acknowledged.push(name);
@@ -99,7 +121,9 @@ fn writer(netns: PathBuf, data: PathBuf, stop: Arc<AtomicBool>) -> JoinHandle<Ve
 /// `KABUKI_KILLS` rounds (200 unless set) of `kill -9` at ever other moments, under writes.
 #[test]
 fn nothing_acknowledged_is_lost_when_the_daemon_is_killed_again_and_again() {
-    let rounds = std::env::var("KABUKI_KILLS").ok().and_then(|k| k.parse().ok());
+    let rounds = std::env::var("KABUKI_KILLS")
+        .ok()
+        .and_then(|k| k.parse().ok());
     let rounds: u64 = rounds.unwrap_or(200);
     let mut node = node_with_counter();
     let before = identity(&node);
@@ -115,15 +139,34 @@ fn nothing_acknowledged_is_lost_when_the_daemon_is_killed_again_and_again() {
     node.wait_answering();
     stop.store(true, Ordering::Relaxed);
     let acknowledged = writes.join().expect("the writer ends");
-    assert!(acknowledged.len() as u64 > rounds, "only {} writes", acknowledged.len());
-    let held = node.ok(&["get", "configmaps", "-o", "jsonpath={.items[*].metadata.name}"]);
+    assert!(
+        acknowledged.len() as u64 > rounds,
+        "only {} writes",
+        acknowledged.len()
+    );
+    let held = node.ok(&[
+        "get",
+        "configmaps",
+        "-o",
+        "jsonpath={.items[*].metadata.name}",
+    ]);
     let held: std::collections::HashSet<&str> = held.split_whitespace().collect();
-    let lost: Vec<&String> = acknowledged.iter().filter(|n| !held.contains(n.as_str())).collect();
+    let lost: Vec<&String> = acknowledged
+        .iter()
+        .filter(|n| !held.contains(n.as_str()))
+        .collect();
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
-    println!("{rounds} kills, {} acknowledged writes, none lost", acknowledged.len());
+    println!(
+        "{rounds} kills, {} acknowledged writes, none lost",
+        acknowledged.len()
+    );
 
     assert_eq!(before, identity(&node));
-    node.wait_value("pod/steady", "{.status.containerStatuses[0].restartCount}", "0");
+    node.wait_value(
+        "pod/steady",
+        "{.status.containerStatuses[0].restartCount}",
+        "0",
+    );
     assert_log_is_whole(&node);
     nothing_is_left_behind(&node);
 }
@@ -132,22 +175,31 @@ fn nothing_acknowledged_is_lost_when_the_daemon_is_killed_again_and_again() {
 fn nothing_is_left_behind(node: &Daemon) {
     node.ok(&["delete", "pod", "steady", "--wait"]);
     let data = node.data_dir().display().to_string();
-    until("the pod's directory, interface and cgroup are gone", LIMIT, || {
-        let pods = std::fs::read_dir(node.data_dir().join("pods")).map(|d| d.count());
-        let links = node.host().run("ip", &["-o", "link"]);
-        let veths = links.lines().filter(|l| l.contains("@if")).count();
-        (pods.unwrap_or(0) == 0 && veths == 0).then_some(())
-    });
+    until(
+        "the pod's directory, interface and cgroup are gone",
+        LIMIT,
+        || {
+            let pods = std::fs::read_dir(node.data_dir().join("pods")).map(|d| d.count());
+            let links = node.host().run("ip", &["-o", "link"]);
+            let veths = links.lines().filter(|l| l.contains("@if")).count();
+            (pods.unwrap_or(0) == 0 && veths == 0).then_some(())
+        },
+    );
     let mounts = std::fs::read_to_string("/proc/self/mounts").expect("mounts");
     assert!(!mounts.contains(&data), "{mounts}");
 }
 
 /// Every actor of the tree but the root, which only the process itself can start again.
 fn actors(node: &Daemon) -> Vec<String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     runtime.expect("a runtime").block_on(async {
         let session = Session::open(node).await.expect("a session");
-        let stream = session.client().open_stream(None, NodeRequest::Actors).await;
+        let stream = session
+            .client()
+            .open_stream(None, NodeRequest::Actors)
+            .await;
         let mut stream = stream.expect("a stream");
         while let Some(chunk) = stream.output.recv().await {
             if let FromNode::Actors(actors) = chunk {
@@ -170,19 +222,28 @@ fn any_actor_can_be_killed_and_the_service_goes_on() {
         }
         // The session that carries the order may be below the actor that dies.
         let _ = node.cli(&["actors", "--kill", &path]);
-        until(&format!("the node serves after the death of {path}"), LIMIT, || {
-            let name = format!("after-{}", path.replace(['/', '_'], "-").to_lowercase());
-            let _ = node.cli(&["delete", "configmap", &name]);
-            let made = node.cli(&["create", "configmap", &name]);
-            let there = node.cli(&["exec", "steady", "--", "true"]);
-            (made.code == 0 && there.code == 0).then_some(())
-        });
+        until(
+            &format!("the node serves after the death of {path}"),
+            LIMIT,
+            || {
+                let name = format!("after-{}", path.replace(['/', '_'], "-").to_lowercase());
+                let _ = node.cli(&["delete", "configmap", &name]);
+                let made = node.cli(&["create", "configmap", &name]);
+                let there = node.cli(&["exec", "steady", "--", "true"]);
+                (made.code == 0 && there.code == 0).then_some(())
+            },
+        );
     }
     assert_eq!(pid, node.pid(), "no actor's death may end the process");
     assert_eq!(before, identity(&node));
     // Controllers, scheduler and agent still do their work.
     node.apply(&counter("later"));
-    node.ok(&["wait", "--for=condition=Ready", "pod/later", "--timeout=30s"]);
+    node.ok(&[
+        "wait",
+        "--for=condition=Ready",
+        "pod/later",
+        "--timeout=30s",
+    ]);
     assert_log_is_whole(&node);
 }
 
@@ -190,7 +251,10 @@ fn any_actor_can_be_killed_and_the_service_goes_on() {
 fn a_stopped_node_can_be_removed_without_a_trace() {
     let mut node = node_with_counter();
     let shims = || {
-        let listed = Command::new("pgrep").args(["-f", "kabuki shim"]).output().expect("pgrep runs");
+        let listed = Command::new("pgrep")
+            .args(["-f", "kabuki shim"])
+            .output()
+            .expect("pgrep runs");
         let own = node_mark(node.data_dir());
         let pids = String::from_utf8_lossy(&listed.stdout).into_owned();
         pids.lines()
@@ -206,7 +270,10 @@ fn a_stopped_node_can_be_removed_without_a_trace() {
     assert!(node.terminate().success());
     node.ok(&["reset", "--yes"]);
     until("no shim is left", LIMIT, || {
-        let listed = Command::new("pgrep").args(["-f", "kabuki shim"]).output().ok()?;
+        let listed = Command::new("pgrep")
+            .args(["-f", "kabuki shim"])
+            .output()
+            .ok()?;
         let own = node_mark(node.data_dir());
         let pids = String::from_utf8_lossy(&listed.stdout).into_owned();
         let left = pids.lines().any(|pid| {

@@ -24,7 +24,10 @@ pub(crate) fn bind(
         return Err(StatusError::conflict(key, &why));
     }
     if pod.meta().deletion_timestamp.is_some() {
-        let why = format!("pod {} is being deleted, cannot be assigned to a host", key.name);
+        let why = format!(
+            "pod {} is being deleted, cannot be assigned to a host",
+            key.name
+        );
         return Err(StatusError::conflict(key, &why));
     }
     let node = ObjectKey::new(Resource::NODES, "", &binding.node);

@@ -31,7 +31,9 @@ pub(crate) fn create(
         value.remove("status");
     }
     if let Some(Value::Object(meta)) = value.get("metadata")
-        && meta.get("resourceVersion").is_some_and(|v| !v.is_null() && v != "")
+        && meta
+            .get("resourceVersion")
+            .is_some_and(|v| !v.is_null() && v != "")
     {
         return Err(StatusError::bad_request(
             "resourceVersion should not be set on objects to be created",
@@ -110,7 +112,11 @@ fn open_namespace(view: &dyn View, key: &ObjectKey) -> Result<Op, StatusError> {
 fn name(object: &mut dyn AnyObject, cx: &Context) {
     let meta = object.meta_mut();
     let named = meta.name.as_deref().is_some_and(|n| !n.is_empty());
-    if let Some(prefix) = meta.generate_name.as_deref().filter(|p| !named && !p.is_empty()) {
+    if let Some(prefix) = meta
+        .generate_name
+        .as_deref()
+        .filter(|p| !named && !p.is_empty())
+    {
         let mut end = prefix.len().min(MAX_GENERATE_NAME);
         while !prefix.is_char_boundary(end) {
             end -= 1;

@@ -66,7 +66,9 @@ pub(crate) fn delete_collection(
 ) -> Result<Verdict, StatusError> {
     let listed = crate::read(view, &Request::List(selection.clone()))?;
     let Content::List(list) = listed.content else {
-        return Err(StatusError::internal("a list was answered with something else"));
+        return Err(StatusError::internal(
+            "a list was answered with something else",
+        ));
     };
     let each = list.items.iter().map(|o| delete(view, &o.key, options, cx));
     Ok(Verdict::Each(each.filter_map(commit_of).collect()))
@@ -108,7 +110,9 @@ fn mark(object: &mut dyn AnyObject, options: &DeleteOptions, cx: &Context) -> bo
     let before = object.meta().clone();
     propagate(object, options.propagation, first);
     let meta = object.meta_mut();
-    let shorter = meta.deletion_grace_period_seconds.is_some_and(|g| grace < g);
+    let shorter = meta
+        .deletion_grace_period_seconds
+        .is_some_and(|g| grace < g);
     if first || shorter {
         let end = whole_second(cx).checked_add(SignedDuration::from_secs(grace));
         meta.deletion_timestamp = Some(Time(end.unwrap_or(cx.now)));

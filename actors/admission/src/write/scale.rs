@@ -29,7 +29,12 @@ pub(crate) fn read(stored: &Stored) -> Result<Arc<Stored>, StatusError> {
     let shown = shown.as_object().cloned().unwrap_or_default();
     let key = ObjectKey::new(Resource::SCALES, &stored.key.namespace, &stored.key.name);
     let json = canonical_json("autoscaling/v1", "Scale", shown);
-    Ok(Arc::new(Stored::new(key, stored.uid.clone(), stored.revision, json)))
+    Ok(Arc::new(Stored::new(
+        key,
+        stored.uid.clone(),
+        stored.revision,
+        json,
+    )))
 }
 
 /// The object with the replicas of a `Scale`.
@@ -47,7 +52,10 @@ pub(super) fn write(
     let wanted = match replicas {
         // Absent replicas are zero in `autoscaling/v1`.
         Value::Null => Some(0),
-        value => value.as_i64().and_then(|n| i32::try_from(n).ok()).filter(|n| *n >= 0),
+        value => value
+            .as_i64()
+            .and_then(|n| i32::try_from(n).ok())
+            .filter(|n| *n >= 0),
     };
     let Some(wanted) = wanted else {
         let cause = Cause::invalid(

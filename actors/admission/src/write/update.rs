@@ -39,12 +39,15 @@ pub(crate) fn patch(
     let patched = kabuki_model::patch::apply(patch_type, &base, &patch)
         .map_err(|e| StatusError::from(e).about(&key.resource, &key.name))?;
     let Value::Object(mut object) = patched else {
-        return Err(StatusError::bad_request("the patched object is not a JSON object"));
+        return Err(StatusError::bad_request(
+            "the patched object is not a JSON object",
+        ));
     };
     // The current revision came along with the base; only one that the patch set itself is a
     // precondition.
     if let Some(Value::Object(meta)) = object.get_mut("metadata")
-        && meta.get("resourceVersion").and_then(Value::as_str) == Some(&current.revision.to_string())
+        && meta.get("resourceVersion").and_then(Value::as_str)
+            == Some(&current.revision.to_string())
     {
         meta.remove("resourceVersion");
     }
@@ -180,7 +183,10 @@ pub(super) fn no_subresource(kind: &Kind, part: &str) -> StatusError {
 fn whole_value(stored: &Stored) -> Result<Map<String, Value>, StatusError> {
     match stored.to_value() {
         Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(StatusError::internal(format!("stored {} is no object", stored.key))),
+        Ok(_) => Err(StatusError::internal(format!(
+            "stored {} is no object",
+            stored.key
+        ))),
         Err(e) => Err(StatusError::internal(format!("{e}: {}", e.source))),
     }
 }
@@ -229,7 +235,11 @@ fn check_finalizers(
     let detail = format!(
         "no new finalizers can be added if the object is being deleted, found new finalizers {added:?}"
     );
-    draft::refuse(kind, new, vec![Cause::forbidden("metadata.finalizers", &detail)])
+    draft::refuse(
+        kind,
+        new,
+        vec![Cause::forbidden("metadata.finalizers", &detail)],
+    )
 }
 
 fn count_generation(kind: &Kind, new: &mut dyn AnyObject, old: &dyn AnyObject) {

@@ -62,7 +62,12 @@ fn limited(services: &Services, uid: &str, pod: &Pod) -> Vec<Limited> {
         let bytes = u64::try_from(limit.value_ceil()).ok().filter(|b| *b > 0)?;
         let path = volume::place(services, uid, v).ok()?.path;
         let name = v.name.clone();
-        Some(Limited { name, path, limit, bytes })
+        Some(Limited {
+            name,
+            path,
+            limit,
+            bytes,
+        })
     });
     limited.collect()
 }
@@ -71,6 +76,10 @@ fn limited(services: &Services, uid: &str, pod: &Pod) -> Vec<Limited> {
 fn exceeded(limited: &[Limited]) -> Option<String> {
     let full = |v: &&Limited| disk_usage(&v.path).is_ok_and(|usage| usage.bytes > v.bytes);
     limited.iter().find(full).map(|v| {
-        format!("Usage of EmptyDir volume {:?} exceeds the limit {:?}.", v.name, v.limit.to_string())
+        format!(
+            "Usage of EmptyDir volume {:?} exceeds the limit {:?}.",
+            v.name,
+            v.limit.to_string()
+        )
     })
 }

@@ -218,9 +218,8 @@ impl Place {
         actor: A,
         args: A::Arguments,
     ) -> Result<ActorRef<A::Msg>, ActorProcessingErr> {
-        Ok(self
-            .spawn_counted(actor, args, Arc::new(Mailbox::new()))
-            .await?)
+        self.spawn_counted(actor, args, Arc::new(Mailbox::new()))
+            .await
     }
 
     /// [`spawn`](Self::spawn), and lets `slot` point to the new incarnation.

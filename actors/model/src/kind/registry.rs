@@ -186,7 +186,10 @@ mod tests {
 
     #[test]
     fn kinds_are_in_the_order_of_api_resources() {
-        let listed: Vec<(&str, &str)> = all().iter().map(|k| (k.names.group, k.names.plural)).collect();
+        let listed: Vec<(&str, &str)> = all()
+            .iter()
+            .map(|k| (k.names.group, k.names.plural))
+            .collect();
         let mut sorted = listed.clone();
         sorted.sort_unstable();
         assert_eq!(listed, sorted);
@@ -203,20 +206,45 @@ mod tests {
             decoded.object.default();
             let defaulted = decoded.object.to_value();
             decoded.object.default();
-            assert_eq!(decoded.object.to_value(), defaulted, "{kind:?}: defaults are set once");
+            assert_eq!(
+                decoded.object.to_value(),
+                defaulted,
+                "{kind:?}: defaults are set once"
+            );
             let row = decoded.object.row(Timestamp::UNIX_EPOCH);
-            assert_eq!(row.len(), kind.columns.len(), "{kind:?}: one cell for each column");
+            assert_eq!(
+                row.len(),
+                kind.columns.len(),
+                "{kind:?}: one cell for each column"
+            );
             let fields: Vec<&str> = decoded.object.fields().iter().map(|f| f.0).collect();
-            assert!(fields.iter().all(|f| kind.fields.contains(f)), "{kind:?}: {fields:?}");
-            assert_eq!(of(&kind.resource).map(|k| k.names.kind), Some(kind.names.kind));
+            assert!(
+                fields.iter().all(|f| kind.fields.contains(f)),
+                "{kind:?}: {fields:?}"
+            );
+            assert_eq!(
+                of(&kind.resource).map(|k| k.names.kind),
+                Some(kind.names.kind)
+            );
             assert!(Resource::BUILT_IN.contains(&kind.resource), "{kind:?}");
         }
     }
 
     #[test]
     fn a_kind_is_found_by_every_name() {
-        for name in ["deploy", "deployment", "deployments", "Deployment", "deployments.apps", "deployments.v1.apps"] {
-            assert_eq!(by_name(name).map(|k| k.names.kind), Some("Deployment"), "{name}");
+        for name in [
+            "deploy",
+            "deployment",
+            "deployments",
+            "Deployment",
+            "deployments.apps",
+            "deployments.v1.apps",
+        ] {
+            assert_eq!(
+                by_name(name).map(|k| k.names.kind),
+                Some("Deployment"),
+                "{name}"
+            );
         }
         assert!(by_name("deployments.batch").is_none());
         assert_eq!(by_name("ev").map(|k| k.names.kind), Some("Event"));

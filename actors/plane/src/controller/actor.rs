@@ -196,7 +196,13 @@ async fn reconcile(
     let Err(Refused { request, error }) = perform(api, events, outcome.actions).await else {
         return Ok(outcome.again_at);
     };
-    let told = core.refused(&gateway.view(), key, &request, &error, jiff::Timestamp::now());
+    let told = core.refused(
+        &gateway.view(),
+        key,
+        &request,
+        &error,
+        jiff::Timestamp::now(),
+    );
     // The key comes again in any case, so nothing is lost if this fails too.
     let _ = perform(api, events, told.actions).await;
     Err(error)

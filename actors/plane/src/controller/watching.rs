@@ -74,7 +74,10 @@ async fn follow_once(
             Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
                 stale.remove(&object.uid);
                 let previous = known.insert(object.uid.clone(), object.clone());
-                if previous.as_ref().is_some_and(|p| p.revision == object.revision) {
+                if previous
+                    .as_ref()
+                    .is_some_and(|p| p.revision == object.revision)
+                {
                     continue;
                 }
                 vec![Followed {

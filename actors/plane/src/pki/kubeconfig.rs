@@ -56,7 +56,8 @@ fn is_good(path: &Path, server: &str, ca: &str) -> bool {
         let encoded = config["users"][0]["user"]["client-certificate-data"].as_str()?;
         let pem = STANDARD.decode(encoded).ok()?;
         let (_, pem) = x509_parser::pem::parse_x509_pem(&pem).ok()?;
-        let (_, certificate) = x509_parser::certificate::X509Certificate::from_der(&pem.contents).ok()?;
+        let (_, certificate) =
+            x509_parser::certificate::X509Certificate::from_der(&pem.contents).ok()?;
         Some(certificate.validity().time_to_expiration()?.whole_seconds())
     };
     same && left().is_some_and(|s| s > RENEW_BEFORE_S)

@@ -45,7 +45,12 @@ pub fn server_config(
 pub fn identity_of(certificate: &CertificateDer<'_>) -> Option<Identity> {
     let (_, parsed) = x509_parser::certificate::X509Certificate::from_der(certificate).ok()?;
     let subject = parsed.subject();
-    let user = subject.iter_common_name().next()?.as_str().ok()?.to_string();
+    let user = subject
+        .iter_common_name()
+        .next()?
+        .as_str()
+        .ok()?
+        .to_string();
     let groups = subject
         .iter_organization()
         .filter_map(|o| o.as_str().ok().map(str::to_string));

@@ -213,10 +213,7 @@ impl SessionState {
     }
 }
 
-async fn read_frames(
-    mut reader: ReadHalf<impl AsyncRead>,
-    session: ActorRef<SessionMessage>,
-) {
+async fn read_frames(mut reader: ReadHalf<impl AsyncRead>, session: ActorRef<SessionMessage>) {
     let mut first = true;
     let why = loop {
         let next = frame::read::<ClientFrame>(&mut reader);
@@ -233,11 +230,7 @@ async fn read_frames(
             Err(error) => break error.to_string(),
         };
         let message = |reply| SessionMessage::Received { frame, reply };
-        if session
-            .call(message, Some(HANDLE_LIMIT))
-            .await
-            .is_err()
-        {
+        if session.call(message, Some(HANDLE_LIMIT)).await.is_err() {
             return;
         }
     };

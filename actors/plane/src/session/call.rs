@@ -103,7 +103,11 @@ pub(super) fn begin(
             Call::Node { node, request } => {
                 stream(&caller, &services, &who, node, request, from_client).await
             }
-            Call::Version => caller.last(Ok(Reply::Version(services.version.clone()))).await,
+            Call::Version => {
+                caller
+                    .last(Ok(Reply::Version(services.version.clone())))
+                    .await
+            }
             Call::WhoAmI => caller.last(Ok(Reply::WhoAmI((*who).clone()))).await,
         };
         ended();
@@ -190,7 +194,9 @@ async fn watch(
             };
             let size = event.object().map_or(0, |o| o.json.len());
             if bytes > 0 && bytes + size > BATCH_BYTES {
-                caller.more(Reply::Events(std::mem::take(&mut batch))).await?;
+                caller
+                    .more(Reply::Events(std::mem::take(&mut batch)))
+                    .await?;
                 bytes = 0;
             }
             bytes += size;
@@ -198,7 +204,9 @@ async fn watch(
         }
         caller.more(Reply::Events(batch)).await?;
     }
-    caller.last(Ok(Reply::Events(Vec::<WatchEvent>::new()))).await
+    caller
+        .last(Ok(Reply::Events(Vec::<WatchEvent>::new())))
+        .await
 }
 
 async fn stream(

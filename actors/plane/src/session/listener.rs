@@ -162,12 +162,7 @@ async fn accept(handle: ListenerHandle) -> String {
 }
 
 /// Handshake, identity, session. Whatever is wrong ends this connection alone.
-async fn welcome(
-    handle: ListenerHandle,
-    stream: TcpStream,
-    peer: SocketAddr,
-    number: u64,
-) {
+async fn welcome(handle: ListenerHandle, stream: TcpStream, peer: SocketAddr, number: u64) {
     let _ = stream.set_nodelay(true);
     let acceptor = TlsAcceptor::from(handle.tls.clone());
     let stream = match tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {

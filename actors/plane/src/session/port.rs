@@ -1,7 +1,7 @@
 //! The client port as one child of the node's tree.
 
-use super::listener::{ListenError, ListenerHandle};
 use super::Services;
+use super::listener::{ListenError, ListenerHandle};
 use kabuki_kit::{ChildSpec, Strategy, SupervisorHandle, SupervisorSpec};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,7 +40,9 @@ impl ClientPort {
                 .never_give_up()
                 .backoff(Duration::from_millis(10), Duration::from_secs(5))
                 .child(ChildSpec::supervisor("sessions", move |_place| {
-                    SupervisorSpec::new(Strategy::OneForOne).never_give_up().handle(&sessions)
+                    SupervisorSpec::new(Strategy::OneForOne)
+                        .never_give_up()
+                        .handle(&sessions)
                 }))
                 .child(listener.child())
         })

@@ -349,10 +349,7 @@ async fn run_stream(
     }
 }
 
-async fn write_frames(
-    mut writer: impl AsyncWrite + Unpin,
-    mut outgoing: mpsc::Receiver<Vec<u8>>,
-) {
+async fn write_frames(mut writer: impl AsyncWrite + Unpin, mut outgoing: mpsc::Receiver<Vec<u8>>) {
     while let Some(bytes) = outgoing.recv().await {
         if writer.write_all(&bytes).await.is_err() {
             break;

@@ -63,7 +63,11 @@ impl Rollout<'_> {
             .map(|i| self.sets[*i].replicas)
             .fold(0, i32::saturating_add);
         // Growing waits for pods that are to go and have not gone yet.
-        let all = self.sets.iter().map(|s| s.at_most()).fold(0, i32::saturating_add);
+        let all = self
+            .sets
+            .iter()
+            .map(|s| s.at_most())
+            .fold(0, i32::saturating_add);
         let room = allowed.saturating_sub(all).max(0);
         let change = (allowed - present).min(room);
         // The largest first; among equals the newest when growing, the oldest when shrinking.

@@ -230,7 +230,10 @@ mod tests {
         let names: Vec<&str> = read.iter().map(|m| m.name.as_str()).collect();
         assert_eq!(names, ["a", "b"]);
         assert_eq!(failures.len(), 2);
-        assert!(failures[0].text().contains("apiVersion not set"), "{failures:?}");
+        assert!(
+            failures[0].text().contains("apiVersion not set"),
+            "{failures:?}"
+        );
     }
 
     #[test]

@@ -69,9 +69,15 @@ fn archives_that_reach_outside_are_refused_by_the_entry_and_leave_nothing() {
 
     let layers = [
         ("../escaped", archive(&[Member::File("../escaped", b"x")])),
-        ("a/../../escaped", archive(&[Member::File("a/../../escaped", b"x")])),
+        (
+            "a/../../escaped",
+            archive(&[Member::File("a/../../escaped", b"x")]),
+        ),
         ("link", archive(&[Member::HardLink("link", text(&target))])),
-        ("link", archive(&[Member::HardLink("link", "../../../../../../etc/passwd")])),
+        (
+            "link",
+            archive(&[Member::HardLink("link", "../../../../../../etc/passwd")]),
+        ),
         (
             "out/made",
             archive(&[
@@ -82,7 +88,10 @@ fn archives_that_reach_outside_are_refused_by_the_entry_and_leave_nothing() {
     ];
     for (entry, layer) in &layers {
         let said = refused(&node, folder.path(), &saved(layer));
-        assert!(said.contains(&format!("entry {entry:?}")), "{entry}: {said}");
+        assert!(
+            said.contains(&format!("entry {entry:?}")),
+            "{entry}: {said}"
+        );
     }
     let members = [
         Member::File("../index.json", b"{}"),
@@ -94,9 +103,16 @@ fn archives_that_reach_outside_are_refused_by_the_entry_and_leave_nothing() {
         let said = refused(&node, folder.path(), &archive(&[member]));
         assert!(said.contains(&format!("member {name:?}")), "{name}: {said}");
     }
-    assert_eq!(std::fs::read_to_string(&target).expect("reads"), "untouched");
+    assert_eq!(
+        std::fs::read_to_string(&target).expect("reads"),
+        "untouched"
+    );
     assert!(!inside.exists(), "a file was made outside");
-    assert_eq!(files_below(&node.data_dir().join("images")), held, "something is left");
+    assert_eq!(
+        files_below(&node.data_dir().join("images")),
+        held,
+        "something is left"
+    );
     let listed = node.ok(&["image", "ls"]);
     assert!(!listed.contains("bad"), "{listed}");
 }
@@ -109,14 +125,20 @@ fn what_is_no_archive_is_said_to_be_none() {
     let whole = saved(&layer);
     let wrong_layer = {
         let mut bytes = whole.clone();
-        let at = bytes.windows(64).position(|w| w == [1; 64]).expect("the file");
+        let at = bytes
+            .windows(64)
+            .position(|w| w == [1; 64])
+            .expect("the file");
         bytes[at] = 2;
         bytes
     };
     let cases: [(&[u8], &str); 5] = [
         (b"", "index.json"),
         (&b"this is no archive at all\n".repeat(1000), "archive"),
-        (&archive(&[Member::File("readme", b"hello")]), "neither an index.json"),
+        (
+            &archive(&[Member::File("readme", b"hello")]),
+            "neither an index.json",
+        ),
         (&whole[..whole.len() / 3], "archive"),
         (&wrong_layer, "corrupt"),
     ];

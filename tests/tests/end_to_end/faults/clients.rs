@@ -10,9 +10,7 @@ use kabuki_net::{Netns, dial};
 use kabuki_plane::pki::{Authority, Issued};
 use kabuki_protocol::client::Client;
 use kabuki_protocol::frame;
-use kabuki_protocol::session::{
-    ALPN, Call, ClientFrame, MAX_OPEN_CALLS, ServerFrame, VERSION,
-};
+use kabuki_protocol::session::{ALPN, Call, ClientFrame, MAX_OPEN_CALLS, ServerFrame, VERSION};
 use kabuki_tests::harness::{Daemon, Session};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -20,9 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto, version};
-use tokio_rustls::TlsConnector;
 
 /// What the daemon may grow by whatever clients do to it.
 const MAX_GROWTH_KIB: u64 = 48 << 10;
@@ -31,7 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(25);
 
 async fn connect(node: &Daemon) -> TcpStream {
     let netns = Netns::open(format!("/run/netns/{}", node.host().name())).expect("the host");
-    dial(&netns, node.address(), Duration::from_secs(5)).await.expect("connects")
+    dial(&netns, node.address(), Duration::from_secs(5))
+        .await
+        .expect("connects")
 }
 
 /// TLS with the node, which is who it says; `who` is the client's certificate.
@@ -42,7 +42,9 @@ async fn tls(
 ) -> std::io::Result<TlsStream<TcpStream>> {
     let ca = std::fs::read(node.data_dir().join("pki/ca.crt")).expect("the CA");
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(&ca).expect("a certificate")).expect("a CA");
+    roots
+        .add(CertificateDer::from_pem_slice(&ca).expect("a certificate"))
+        .expect("a CA");
     let provider = Arc::new(crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&version::TLS13])
@@ -59,7 +61,9 @@ async fn tls(
     };
     config.alpn_protocols = vec![alpn.to_vec()];
     let name = ServerName::from(node.address().ip());
-    TlsConnector::from(Arc::new(config)).connect(name, connect(node).await).await
+    TlsConnector::from(Arc::new(config))
+        .connect(name, connect(node).await)
+        .await
 }
 
 /// Whether someone gets as far as a session.
@@ -78,10 +82,18 @@ fn issue(node: &Daemon, user: &str, groups: &[&str]) -> Issued {
 /// Opens a session by hand, up to the welcome.
 async fn greeted(node: &Daemon, who: &Issued) -> TlsStream<TcpStream> {
     let mut stream = tls(node, Some(who), ALPN).await.expect("a handshake");
-    let hello = ClientFrame::Hello { version: VERSION, agent: "raw".into() };
+    let hello = ClientFrame::Hello {
+        version: VERSION,
+        agent: "raw".into(),
+    };
     frame::write(&mut stream, &hello).await.expect("writes");
-    let welcome = frame::read::<ServerFrame>(&mut stream).await.expect("reads");
-    assert!(matches!(welcome, Some(ServerFrame::Welcome { .. })), "{welcome:?}");
+    let welcome = frame::read::<ServerFrame>(&mut stream)
+        .await
+        .expect("reads");
+    assert!(
+        matches!(welcome, Some(ServerFrame::Welcome { .. })),
+        "{welcome:?}"
+    );
     stream
 }
 
@@ -106,7 +118,9 @@ async fn closed(stream: &mut TcpStream) {
 
 /// Does something to a node while another client works, and looks at the cost.
 fn under_watch<F: Future<Output = ()>>(node: &Daemon, attack: impl FnOnce() -> F) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     runtime.expect("a runtime").block_on(async {
         let before = rss_kib(node);
         let other = Session::open(node).await.expect("a session");
@@ -115,12 +129,19 @@ fn under_watch<F: Future<Output = ()>>(node: &Daemon, attack: impl FnOnce() -> F
             loop {
                 let read = other.get(Resource::NAMESPACES, "default");
                 let read = tokio::time::timeout(Duration::from_secs(5), read).await;
-                assert!(read.is_ok_and(|r| r.is_ok_and(|o| o.is_some())), "not served meanwhile");
+                assert!(
+                    read.is_ok_and(|r| r.is_ok_and(|o| o.is_some())),
+                    "not served meanwhile"
+                );
                 served += 1;
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 if served.is_multiple_of(20) {
-                    let newcomer = tokio::time::timeout(Duration::from_secs(5), Session::open(node));
-                    assert!(newcomer.await.is_ok_and(|s| s.is_ok()), "nobody new is let in");
+                    let newcomer =
+                        tokio::time::timeout(Duration::from_secs(5), Session::open(node));
+                    assert!(
+                        newcomer.await.is_ok_and(|s| s.is_ok()),
+                        "nobody new is let in"
+                    );
                 }
             }
         };
@@ -139,14 +160,25 @@ fn only_certificates_of_the_cluster_are_let_in() {
     let node = Daemon::start();
     let elsewhere = tempfile::tempdir().expect("a folder");
     let stranger = Authority::open(elsewhere.path()).expect("another CA");
-    let stranger = stranger.client("kabuki-admin", &["system:masters"]).expect("a certificate");
+    let stranger = stranger
+        .client("kabuki-admin", &["system:masters"])
+        .expect("a certificate");
     let good = issue(&node, "jo", &[]);
     under_watch(&node, || async {
         assert!(is_let_in(&node, Some(&good), ALPN).await);
         assert!(!is_let_in(&node, None, ALPN).await, "without a certificate");
-        assert!(!is_let_in(&node, Some(&stranger), ALPN).await, "of another CA");
-        assert!(!is_let_in(&node, Some(&good), b"h2").await, "another protocol");
-        assert!(!is_let_in(&node, Some(&good), b"kabuki/9").await, "an unknown protocol");
+        assert!(
+            !is_let_in(&node, Some(&stranger), ALPN).await,
+            "of another CA"
+        );
+        assert!(
+            !is_let_in(&node, Some(&good), b"h2").await,
+            "another protocol"
+        );
+        assert!(
+            !is_let_in(&node, Some(&good), b"kabuki/9").await,
+            "an unknown protocol"
+        );
     });
 }
 
@@ -160,11 +192,15 @@ fn garbage_and_slow_handshakes_cost_only_their_own_connection() {
         }
         // The first bytes of a TLS record, and never the rest.
         for stream in slow.iter_mut().take(300) {
-            let _ = stream.write_all(&[0x16, 0x03, 0x01, 0x40, 0x00, 0x01]).await;
+            let _ = stream
+                .write_all(&[0x16, 0x03, 0x01, 0x40, 0x00, 0x01])
+                .await;
         }
         for _ in 0..20 {
             let mut stream = connect(&node).await;
-            let _ = stream.write_all(&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2000)).await;
+            let _ = stream
+                .write_all(&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2000))
+                .await;
             closed(&mut stream).await;
         }
         for stream in &mut slow {
@@ -180,12 +216,18 @@ fn a_client_that_breaks_the_protocol_is_told_so_and_shut_out() {
     under_watch(&node, || async {
         for length in [u32::MAX, 1 << 30, (4 << 20) + 1] {
             let mut stream = greeted(&node, &jo).await;
-            stream.write_all(&length.to_be_bytes()).await.expect("writes");
+            stream
+                .write_all(&length.to_be_bytes())
+                .await
+                .expect("writes");
             let why = goodbye(&mut stream).await;
             assert!(why.contains("larger than the limit"), "{length}: {why:?}");
         }
         let mut stream = greeted(&node, &jo).await;
-        stream.write_all(&[0, 0, 0, 4, 0xff, 0xff, 0xff, 0xff]).await.expect("writes");
+        stream
+            .write_all(&[0, 0, 0, 4, 0xff, 0xff, 0xff, 0xff])
+            .await
+            .expect("writes");
         let why = goodbye(&mut stream).await;
         assert!(why.contains("no message of the protocol"), "{why:?}");
     });
@@ -199,14 +241,24 @@ fn a_client_with_too_many_calls_is_shut_out() {
         let mut stream = greeted(&node, &jo).await;
         for id in 0..=MAX_OPEN_CALLS as u32 {
             let selection = ListRequest::all(Resource::CONFIG_MAPS, None);
-            let watch = WatchRequest { selection, start: WatchStart::List, bookmarks: true };
-            let call = ClientFrame::Call { id, call: Call::Watch(watch) };
+            let watch = WatchRequest {
+                selection,
+                start: WatchStart::List,
+                bookmarks: true,
+            };
+            let call = ClientFrame::Call {
+                id,
+                call: Call::Watch(watch),
+            };
             if frame::write(&mut stream, &call).await.is_err() {
                 break;
             }
         }
         let why = goodbye(&mut stream).await;
-        assert!(why.contains(&format!("more than {MAX_OPEN_CALLS} calls")), "{why:?}");
+        assert!(
+            why.contains(&format!("more than {MAX_OPEN_CALLS} calls")),
+            "{why:?}"
+        );
     });
 }
 
@@ -234,8 +286,19 @@ fn a_user_who_is_no_administrator_reads_but_does_not_write() {
          terminationGracePeriodSeconds: 0\n  containers:\n  - name: main\n    image: busybox\n    \
          imagePullPolicy: IfNotPresent\n    command: [sh, -c, 'echo hello; sleep 1000']\n",
     );
-    node.ok(&["wait", "--for=condition=Ready", "pod/steady", "--timeout=30s"]);
-    node.ok(&["create", "secret", "generic", "keys", "--from-literal=token=hunter2"]);
+    node.ok(&[
+        "wait",
+        "--for=condition=Ready",
+        "pod/steady",
+        "--timeout=30s",
+    ]);
+    node.ok(&[
+        "create",
+        "secret",
+        "generic",
+        "keys",
+        "--from-literal=token=hunter2",
+    ]);
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("jo.kubeconfig");
     std::fs::write(&path, kubeconfig(&node, &issue(&node, "jo", &["readers"]))).expect("writes");
@@ -262,7 +325,10 @@ fn a_user_who_is_no_administrator_reads_but_does_not_write() {
     ] {
         let outcome = as_jo(may_not);
         assert_ne!(outcome.code, 0, "{may_not:?}: {outcome:?}");
-        assert!(outcome.err.contains("\"jo\" cannot"), "{may_not:?}: {outcome:?}");
+        assert!(
+            outcome.err.contains("\"jo\" cannot"),
+            "{may_not:?}: {outcome:?}"
+        );
         assert!(!outcome.out.contains("hunter2"));
     }
     assert_eq!(node.value("pod/steady", "{.metadata.labels.a}"), "");

@@ -17,7 +17,13 @@ impl SmallDisk {
     fn mount(mib: u32) -> Self {
         let at = tempfile::tempdir().expect("a folder");
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={mib}m,mode=0755"), "kabuki-test"])
+            .args([
+                "-t",
+                "tmpfs",
+                "-o",
+                &format!("size={mib}m,mode=0755"),
+                "kabuki-test",
+            ])
             .arg(at.path())
             .status();
         assert!(mounted.is_ok_and(|s| s.success()), "cannot mount a tmpfs");
@@ -38,7 +44,8 @@ impl SmallDisk {
         let block = [7; 64 << 10];
         while file.write_all(&block).is_ok() {}
         let length = file.metadata().expect("a length").len();
-        file.set_len(length.saturating_sub(spare_kib << 10)).expect("shortens");
+        file.set_len(length.saturating_sub(spare_kib << 10))
+            .expect("shortens");
     }
 
     fn make_room(&self) {
@@ -62,7 +69,12 @@ fn a_full_disk_refuses_writes_and_images_but_serves_on() {
     let mut node = Daemon::start_in(Host::new(), disk.path());
     load_busybox(&node);
     node.apply(STEADY);
-    node.ok(&["wait", "--for=condition=Ready", "pod/steady", "--timeout=30s"]);
+    node.ok(&[
+        "wait",
+        "--for=condition=Ready",
+        "pod/steady",
+        "--timeout=30s",
+    ]);
     node.ok(&["create", "configmap", "before"]);
     let pid = node.pid();
     let elsewhere = tempfile::tempdir().expect("a folder");
@@ -72,18 +84,33 @@ fn a_full_disk_refuses_writes_and_images_but_serves_on() {
 
     disk.fill(256);
     let refused = node.refused(&["create", "configmap", "while-full"]);
-    assert!(refused.contains("the disk is full") && refused.contains("make room"), "{refused}");
+    assert!(
+        refused.contains("the disk is full") && refused.contains("make room"),
+        "{refused}"
+    );
     let refused = node.refused(&["image", "load", text(&archive)]);
     assert!(refused.contains("no space left"), "{refused}");
     assert_eq!(files_below(&images), held, "a refused image leaves nothing");
-    assert_eq!(node.ok(&["get", "configmap", "before", "-o", "name"]), "configmap/before\n");
-    assert_eq!(node.ok(&["exec", "steady", "--", "echo", "alive"]), "alive\n");
+    assert_eq!(
+        node.ok(&["get", "configmap", "before", "-o", "name"]),
+        "configmap/before\n"
+    );
+    assert_eq!(
+        node.ok(&["exec", "steady", "--", "echo", "alive"]),
+        "alive\n"
+    );
 
     // It also starts on a full disk: reads are served, and containers adopted.
     assert_eq!(node.pid(), pid);
     node.restart();
-    assert_eq!(node.ok(&["get", "configmap", "before", "-o", "name"]), "configmap/before\n");
-    assert_eq!(node.ok(&["exec", "steady", "--", "echo", "alive"]), "alive\n");
+    assert_eq!(
+        node.ok(&["get", "configmap", "before", "-o", "name"]),
+        "configmap/before\n"
+    );
+    assert_eq!(
+        node.ok(&["exec", "steady", "--", "echo", "alive"]),
+        "alive\n"
+    );
 
     disk.make_room();
     until("writes go on when there is room", LIMIT, || {
@@ -92,8 +119,15 @@ fn a_full_disk_refuses_writes_and_images_but_serves_on() {
     node.ok(&["image", "load", text(&archive)]);
     assert!(node.ok(&["image", "ls"]).contains("example.com/other"));
     let left = node.cli(&["get", "configmap", "while-full"]);
-    assert!(left.err.contains("not found"), "a refused write must not happen later: {left:?}");
-    node.wait_value("pod/steady", "{.status.containerStatuses[0].restartCount}", "0");
+    assert!(
+        left.err.contains("not found"),
+        "a refused write must not happen later: {left:?}"
+    );
+    node.wait_value(
+        "pod/steady",
+        "{.status.containerStatuses[0].restartCount}",
+        "0",
+    );
 }
 
 /// An image that is not busybox, with more in it than there is room for.

@@ -11,7 +11,13 @@ const VALUE: &str = "correct-horse-battery-staple";
 fn node_with_secret() -> Daemon {
     let node = Daemon::start();
     load_busybox(&node);
-    node.ok(&["create", "secret", "generic", "keys", &format!("--from-literal=token={VALUE}")]);
+    node.ok(&[
+        "create",
+        "secret",
+        "generic",
+        "keys",
+        &format!("--from-literal=token={VALUE}"),
+    ]);
     node.apply(
         "apiVersion: v1\nkind: Pod\nmetadata: {name: user}\nspec:\n  \
          terminationGracePeriodSeconds: 0\n  containers:\n  - name: main\n    image: busybox\n    \
@@ -43,7 +49,11 @@ fn keys_and_secrets_are_for_the_node_alone() {
     assert!(private.len() >= 2, "{private:?}");
     private.push(data.join("admin.kubeconfig"));
     for path in &private {
-        let mode = std::fs::metadata(path).expect("it is there").permissions().mode() & 0o7777;
+        let mode = std::fs::metadata(path)
+            .expect("it is there")
+            .permissions()
+            .mode()
+            & 0o7777;
         assert_eq!(mode, 0o600, "{} has mode {mode:o}", path.display());
     }
     let key = std::fs::read_to_string(data.join("pki/ca.key")).expect("the key");
@@ -51,17 +61,25 @@ fn keys_and_secrets_are_for_the_node_alone() {
     let encoded = base64::engine::general_purpose::STANDARD.encode(VALUE);
     let kubeconfig = std::fs::read_to_string(data.join("admin.kubeconfig")).expect("reads");
     let kubeconfig: serde_json::Value = serde_json::from_str(&kubeconfig).expect("JSON");
-    let own_key = kubeconfig["users"][0]["user"]["client-key-data"].as_str().expect("a key");
+    let own_key = kubeconfig["users"][0]["user"]["client-key-data"]
+        .as_str()
+        .expect("a key");
 
     let log = node.log();
-    for secret in [VALUE, &encoded, "PRIVATE KEY", own_key].into_iter().chain(key) {
+    for secret in [VALUE, &encoded, "PRIVATE KEY", own_key]
+        .into_iter()
+        .chain(key)
+    {
         assert!(!log.contains(secret), "the log tells a secret: {secret}");
     }
     let layout = Layout::new(data);
     for root in [&layout.data, &layout.run] {
         let open = files_below(root).into_iter().filter(|path| {
             let is_file = std::fs::symlink_metadata(path).is_ok_and(|m| m.is_file());
-            let bytes = is_file.then(|| std::fs::read(path).ok()).flatten().unwrap_or_default();
+            let bytes = is_file
+                .then(|| std::fs::read(path).ok())
+                .flatten()
+                .unwrap_or_default();
             let secret = contains(&bytes, VALUE) || contains(&bytes, &encoded);
             secret && is_open_to_others(root, path)
         });
@@ -83,7 +101,11 @@ fn nothing_listens_but_the_client_port_and_private_sockets() {
         };
         listed.lines().skip(1).filter_map(fields).collect()
     };
-    let listening = |table| sockets(table).into_iter().filter(|(_, state)| state == "0A");
+    let listening = |table| {
+        sockets(table)
+            .into_iter()
+            .filter(|(_, state)| state == "0A")
+    };
     let tcp: Vec<String> = listening("tcp").map(|(local, _)| local).collect();
     assert_eq!(tcp, [format!("0100007F:{:04X}", node.address().port())]);
     assert_eq!(listening("tcp6").count(), 0);
@@ -94,16 +116,29 @@ fn nothing_listens_but_the_client_port_and_private_sockets() {
         std::fs::symlink_metadata(p).is_ok_and(|m| m.file_type().is_socket())
     };
     let layout = Layout::new(node.data_dir());
-    let mut found = files_below(&layout.data);
-    found.extend(files_below(&layout.run));
-    let found: Vec<_> = found.into_iter().filter(is_socket).collect();
-    assert!(!found.is_empty(), "the pod's shim has a socket");
-    for path in found {
-        let mode = std::fs::symlink_metadata(&path).expect("it is there").permissions().mode();
-        assert_eq!(mode & 0o7777, 0o600, "{} has mode {mode:o}", path.display());
+    let mut shims = 0;
+    for root in [&layout.data, &layout.run] {
+        for path in files_below(root).into_iter().filter(is_socket) {
+            let shown = path.display();
+            assert!(
+                !is_open_to_others(root, &path),
+                "others may connect to {shown}"
+            );
+            if path.ends_with("sock") {
+                let mode = std::fs::symlink_metadata(&path)
+                    .expect("it is there")
+                    .permissions();
+                assert_eq!(mode.mode() & 0o7777, 0o600, "{shown}");
+                shims += 1;
+            }
+        }
     }
+    assert!(shims > 0, "the pod's shim has a socket");
     // Abstract sockets have no mode at all.
     let unix = node.host().run("cat", &["/proc/net/unix"]);
     let listens = |l: &&str| l.split_whitespace().nth(3) == Some("00010000") && l.contains('@');
-    assert_eq!(unix.lines().filter(listens).collect::<Vec<_>>(), Vec::<&str>::new());
+    assert_eq!(
+        unix.lines().filter(listens).collect::<Vec<_>>(),
+        Vec::<&str>::new()
+    );
 }

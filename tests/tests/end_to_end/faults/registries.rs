@@ -16,7 +16,11 @@ fn pod(name: &str, image: &str) -> String {
 /// Waits until a pod backs off, having said each of `reasons` and `words`.
 fn backs_off(node: &Daemon, name: &str, words: &[&str]) {
     let pod = format!("pod/{name}");
-    node.wait_value(&pod, "{.status.containerStatuses[0].state.waiting.reason}", "ImagePullBackOff");
+    node.wait_value(
+        &pod,
+        "{.status.containerStatuses[0].state.waiting.reason}",
+        "ImagePullBackOff",
+    );
     let told = until(&format!("{pod} says why"), LIMIT, || {
         let told = node.ok(&["describe", "pod", name]);
         (told.contains("ErrImagePull") || told.contains("Failed to pull")).then_some(told)
@@ -37,7 +41,11 @@ fn image(folder: &std::path::Path) -> PathBuf {
     image_archive(
         folder,
         "example.com/noise:1",
-        vec![Entry::file("noise", 0o755, noise.take(200_000).collect::<Vec<u8>>())],
+        vec![Entry::file(
+            "noise",
+            0o755,
+            noise.take(200_000).collect::<Vec<u8>>(),
+        )],
         ImageConfig::default(),
     )
 }
@@ -52,8 +60,13 @@ fn a_pod_says_why_its_image_does_not_come() {
     let good = open.push(node.host(), &archive, "team/noise:1");
     let locked = closed.push(node.host(), &archive, "team/noise:1");
     node.ok(&[
-        "create", "secret", "docker-registry", "login", "--docker-server=127.0.0.1:5001",
-        "--docker-username=jo", "--docker-password=wrong-password",
+        "create",
+        "secret",
+        "docker-registry",
+        "login",
+        "--docker-server=127.0.0.1:5001",
+        "--docker-username=jo",
+        "--docker-password=wrong-password",
     ]);
     let lying = spoil(&open, node.host(), folder.path());
 
@@ -61,35 +74,65 @@ fn a_pod_says_why_its_image_does_not_come() {
     node.apply(&pod("unknown", "127.0.0.1:5000/team/nothing:1"));
     node.apply(&pod("locked", &locked));
     node.apply(&pod("lying", &lying));
-    backs_off(&node, "unreachable", &["127.0.0.1:5999", "cannot be reached"]);
-    backs_off(&node, "unknown", &["127.0.0.1:5000/team/nothing:1", "not found"]);
-    backs_off(&node, "locked", &["127.0.0.1:5001/team/noise:1", "pull access denied"]);
+    backs_off(
+        &node,
+        "unreachable",
+        &["127.0.0.1:5999", "cannot be reached"],
+    );
+    backs_off(
+        &node,
+        "unknown",
+        &["127.0.0.1:5000/team/nothing:1", "not found"],
+    );
+    backs_off(
+        &node,
+        "locked",
+        &["127.0.0.1:5001/team/noise:1", "pull access denied"],
+    );
     backs_off(&node, "lying", &["corrupt"]);
     let told = node.ok(&["describe", "pod", "locked"]);
     assert!(!told.contains("wrong-password"), "{told}");
-    assert!(!node.log().contains("wrong-password"), "the log tells a password");
+    assert!(
+        !node.log().contains("wrong-password"),
+        "the log tells a password"
+    );
 
     // The same layer from an honest place.
     node.ok(&["image", "pull", &good]);
-    assert!(node.ok(&["image", "ls"]).contains("127.0.0.1:5000/team/noise"));
+    assert!(
+        node.ok(&["image", "ls"])
+            .contains("127.0.0.1:5000/team/noise")
+    );
     let refused = node.refused(&["image", "pull", &lying]);
     assert!(refused.contains("corrupt"), "{refused}");
     let partial = files_below(&node.data_dir().join("images"));
-    let partial = partial.iter().filter(|p| p.to_string_lossy().contains("partial")).count();
+    let partial = partial
+        .iter()
+        .filter(|p| p.to_string_lossy().contains("partial"))
+        .count();
     assert_eq!(partial, 0, "an unfinished download is left");
 }
 
 /// Pushes an image, then alters its layer where the registry keeps it. Gives the image's name.
-fn spoil(registry: &Registry, host: &kabuki_tests::harness::Host, folder: &std::path::Path) -> String {
-    let entries = vec![Entry::file("other", 0o755, Digest::of(b"x").to_string().repeat(3000))];
+fn spoil(
+    registry: &Registry,
+    host: &kabuki_tests::harness::Host,
+    folder: &std::path::Path,
+) -> String {
+    let entries = vec![Entry::file(
+        "other",
+        0o755,
+        Digest::of(b"x").to_string().repeat(3000),
+    )];
     let name = "example.com/lying:1";
     let archive = image_archive(folder, name, entries, ImageConfig::default());
     let before = files_below(registry.storage());
     let full = registry.push(host, &archive, "team/lying:1");
     let is_new = |p: &PathBuf| p.ends_with("data") && !before.contains(p);
-    let layer = files_below(registry.storage()).into_iter().filter(is_new).find(|p| {
-        std::fs::read(p).is_ok_and(|b| b.starts_with(&[0x1f, 0x8b]))
-    });
+    let layer = files_below(registry.storage())
+        .into_iter()
+        .filter(is_new)
+        .find(|p| std::fs::read(p).is_ok_and(|b| b.starts_with(&[0x1f, 0x8b])));
     let layer = layer.expect("the registry keeps the layer");
     let mut bytes = std::fs::read(&layer).expect("reads");
     let middle = bytes.len() / 2;

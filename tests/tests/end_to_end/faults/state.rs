@@ -33,22 +33,36 @@ fn refused_start(node: &mut Daemon) -> (i32, String) {
     let before = node.log().len();
     node.launch();
     let status = until("the daemon refuses to start", LIMIT, || node.ended());
-    (status.code().unwrap_or(-1), node.log()[before..].to_string())
+    (
+        status.code().unwrap_or(-1),
+        node.log()[before..].to_string(),
+    )
 }
 
 fn find(node: &Daemon, folder: &str, part: &str) -> PathBuf {
     let folder = node.data_dir().join(folder);
     let found = files_below(&folder).into_iter().rev();
-    let found = found.filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().contains(part)));
+    let found = found.filter(|p| {
+        p.file_name()
+            .is_some_and(|n| n.to_string_lossy().contains(part))
+    });
     let filled = |p: &PathBuf| std::fs::read(p).is_ok_and(|b| b.iter().any(|b| *b != 0));
-    found.clone().find(filled).unwrap_or_else(|| panic!("no {part} below {}", folder.display()))
+    found
+        .clone()
+        .find(filled)
+        .unwrap_or_else(|| panic!("no {part} below {}", folder.display()))
 }
 
 #[test]
 fn damaged_files_are_refused_by_name_and_whole_ones_taken_again() {
     let mut node = Daemon::start();
     for number in 0..20 {
-        node.ok(&["create", "configmap", &format!("note-{number}"), "--from-literal=a=b"]);
+        node.ok(&[
+            "create",
+            "configmap",
+            &format!("note-{number}"),
+            "--from-literal=a=b",
+        ]);
     }
     assert!(node.terminate().success());
     let log = find(&node, "state/log", ".raftlog");
