@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         let filter = tracing_subscriber::EnvFilter::from_env("KABUKI_LOG");
         tracing_subscriber::fmt().with_env_filter(filter).init();
     }
-    let mut failed = Vec::new();
+    let (mut passed, mut failed) = (0, Vec::new());
     for (name, case) in cases::ALL {
         if !named.is_empty() && !named.iter().any(|n| name.contains(n.as_str())) {
             continue;
@@ -54,11 +54,19 @@ fn main() -> ExitCode {
             "test {name} ... {word} ({} ms)",
             begun.elapsed().as_millis()
         );
-        if outcome.is_err() {
-            failed.push(name);
+        match outcome {
+            Ok(()) => passed += 1,
+            Err(_) => failed.push(name),
         }
     }
-    println!("{} failed: {failed:?}", failed.len());
+    for name in &failed {
+        println!("failed: {name}");
+    }
+    let word = if failed.is_empty() { "ok" } else { "FAILED" };
+    println!(
+        "test result: {word}. {passed} passed; {} failed",
+        failed.len()
+    );
     if failed.is_empty() {
         ExitCode::SUCCESS
     } else {
