@@ -1,7 +1,10 @@
-//! Builds the demonstration's web server, which the binary embeds: a static program of its own,
-//! so that the quick start needs no registry.
+//! Builds the demonstration's web server, which the binary embeds, compressed: a static program of
+//! its own, so that the quick start needs no registry.
 
-use std::path::PathBuf;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn main() {
@@ -27,8 +30,19 @@ fn main() {
         .arg("demo/web.rs")
         .status();
     match status {
-        Ok(status) if status.success() => {}
+        Ok(status) if status.success() => {
+            if let Err(error) = compress(&out) {
+                panic!("cannot compress {}: {error}", out.display());
+            }
+        }
         Ok(status) => panic!("the demonstration's web server does not build: {status}"),
         Err(error) => panic!("cannot run the compiler: {error}"),
     }
+}
+
+fn compress(path: &Path) -> std::io::Result<()> {
+    let file = std::fs::File::create(path.with_extension("gz"))?;
+    let mut encoder = GzEncoder::new(file, Compression::best());
+    encoder.write_all(&std::fs::read(path)?)?;
+    encoder.finish()?.sync_all()
 }
