@@ -3,11 +3,12 @@
 use crate::admit::Context;
 use crate::commit::Commit;
 use kabuki_model::command::{Command, Expect, Op};
+use kabuki_model::k8s_openapi::api::core::v1::Pod;
 use kabuki_model::object::canonical_json;
 use kabuki_model::request::Binding;
 use kabuki_model::view::View;
 use kabuki_model::{ObjectKey, Resource, StatusError};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 pub(crate) fn bind(
     view: &dyn View,
@@ -23,21 +24,20 @@ pub(crate) fn bind(
         );
         return Err(StatusError::conflict(key, &why));
     }
-    if pod.meta().deletion_timestamp.is_some() {
-        let why = format!(
-            "pod {} is being deleted, cannot be assigned to a host",
-            key.name
-        );
-        return Err(StatusError::conflict(key, &why));
-    }
     let node = ObjectKey::new(Resource::NODES, "", &binding.node);
     if view.get(&node).is_none() {
         return Err(StatusError::not_found(&node));
     }
-    let Ok(Value::Object(mut object)) = pod.to_value() else {
-        return Err(StatusError::internal(format!("stored {key} is no object")));
+    let typed = pod.typed::<Pod>();
+    let typed = typed.map_err(|e| StatusError::internal(format!("{e}: {}", e.source)))?;
+    let mut bound = (*typed).clone();
+    kabuki_model::kind::pod::bind(&mut bound, &binding.node, super::create::whole_second(cx))
+        .map_err(|e| StatusError::conflict(key, &e.to_string()))?;
+    let Ok(Value::Object(object)) = serde_json::to_value(&bound) else {
+        return Err(StatusError::internal(format!(
+            "{key} cannot be written as JSON"
+        )));
     };
-    assign(&mut object, key, &binding.node, cx)?;
     let require = Op::Require {
         key: node,
         expect: Expect::Present,
@@ -57,31 +57,4 @@ pub(crate) fn bind(
         retry: true,
         creates: false,
     })
-}
-
-fn assign(
-    object: &mut Map<String, Value>,
-    key: &ObjectKey,
-    node: &str,
-    cx: &Context,
-) -> Result<(), StatusError> {
-    let spec = object.entry("spec").or_insert_with(|| json!({}));
-    if let Some(bound) = spec["nodeName"].as_str().filter(|n| !n.is_empty()) {
-        let why = format!("pod {} is already assigned to node {bound:?}", key.name);
-        return Err(StatusError::conflict(key, &why));
-    }
-    spec["nodeName"] = node.into();
-    let status = object.entry("status").or_insert_with(|| json!({}));
-    let scheduled = json!({
-        "type": "PodScheduled", "status": "True",
-        "lastTransitionTime": super::create::whole_second(cx).to_string(),
-    });
-    match status.get_mut("conditions").and_then(Value::as_array_mut) {
-        Some(conditions) => {
-            conditions.retain(|c| c["type"] != "PodScheduled");
-            conditions.push(scheduled);
-        }
-        None => status["conditions"] = json!([scheduled]),
-    }
-    Ok(())
 }
