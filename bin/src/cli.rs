@@ -19,11 +19,13 @@ mod apply;
 mod change;
 mod config;
 mod connect;
+mod cordon;
 mod copy;
 mod create;
 mod delete;
 mod describe;
 mod diff;
+mod drain;
 mod edit;
 mod events;
 mod exec;
@@ -48,6 +50,7 @@ mod rollout;
 mod run;
 mod session;
 mod set;
+mod taint;
 mod terminal;
 mod wait;
 mod waiting;
@@ -87,6 +90,14 @@ enum Verb {
     Scale(patch::ScaleArgs),
     /// Change images, variables and resources of a workload
     Set(set::SetArgs),
+    /// Take no new pods on nodes
+    Cordon(cordon::CordonArgs),
+    /// Take new pods on nodes again
+    Uncordon(cordon::UncordonArgs),
+    /// Empty nodes for maintenance
+    Drain(drain::DrainArgs),
+    /// Change taints of nodes
+    Taint(taint::TaintArgs),
     /// Follow, undo and restart rollouts
     Rollout(rollout::RolloutArgs),
     /// Wait until a condition holds
@@ -217,6 +228,10 @@ async fn perform(session: &Session, verb: Verb, whole: Command) -> Outcome {
         Verb::Patch(args) => patch::patch(session, args).await,
         Verb::Scale(args) => patch::scale(session, args).await,
         Verb::Set(args) => set::run(session, args).await,
+        Verb::Cordon(args) => cordon::cordon(session, args).await,
+        Verb::Uncordon(args) => cordon::uncordon(session, args).await,
+        Verb::Drain(args) => drain::run(session, args).await,
+        Verb::Taint(args) => taint::run(session, args).await,
         Verb::Rollout(args) => rollout::run(session, args).await,
         Verb::Wait(args) => wait::run(session, args).await,
         Verb::Logs(args) => logs::run(session, args).await,

@@ -7,7 +7,11 @@ mod demo;
 mod descriptors;
 mod journal;
 mod lock;
+mod membership;
+mod node;
 mod serve;
+mod server;
+mod worker;
 
 pub use config::NodeArgs;
 pub use serve::run;

@@ -1,7 +1,7 @@
 //! How long it takes to wire a pod to the node and to take it off again. Needs root; works in
 //! network namespaces of its own. Prints, asserts nothing.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
@@ -26,12 +26,13 @@ fn main() {
 
 async fn measure() {
     let block = |text: &str| text.parse().expect("a CIDR");
-    let config = NetworkConfig {
-        bridge: "kabuki0".to_owned(),
-        pod_cidr: block("10.244.0.0/22"),
-        cluster_cidr: block("10.244.0.0/16"),
-        mtu: None,
-    };
+    let config = NetworkConfig::new(
+        "kabuki0",
+        "kabuki1",
+        IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+        block("10.244.0.0/22"),
+        block("10.244.0.0/16"),
+    );
     let network = NodeNetwork::open(config).expect("open");
     let started = Instant::now();
     network.ensure().await.expect("ensure");

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::plan::{Cidr, InterfaceNameError, PoolError};
+use crate::plan::{Cidr, InterfaceNameError, PeerProblem, PoolError};
 
 /// A failed network operation.
 #[derive(Debug, thiserror::Error)]
@@ -155,6 +155,21 @@ pub enum NetError {
         /// The cluster's block.
         cluster: Cidr,
     },
+    /// The node's address is not one that peers could reach.
+    #[error(
+        "the address {0} of this node is on none of its interfaces, so no other node's pods can \
+         be reached"
+    )]
+    NodeAddress(IpAddr),
+    /// The number of a VXLAN network has 24 bits, and 0 is none.
+    #[error("VXLAN network {0} is not possible: it must be from 1 to 16777215")]
+    Vni(u32),
+    /// The UDP port of VXLAN cannot be 0.
+    #[error("UDP port 0 is not possible for VXLAN")]
+    VxlanPort,
+    /// What is known of a peer does not allow to connect it.
+    #[error(transparent)]
+    Peer(#[from] PeerProblem),
     /// A pod's uid cannot be recorded on its interface.
     #[error("pod uid \"{0}\" must be 1 to 128 printable characters without spaces")]
     PodUid(String),
@@ -205,6 +220,9 @@ impl NetError {
                 source.raw_os_error(),
                 Some(libc::ENODEV | libc::ENOENT | libc::EADDRNOTAVAIL | libc::ENXIO)
             ),
+            Self::Route { source, .. } => {
+                matches!(source.raw_os_error(), Some(libc::ESRCH | libc::ENODEV))
+            }
             _ => false,
         }
     }

@@ -1,12 +1,16 @@
-//! Writes [`RuleSet`]s to the kernel through nlink. This is the only file that knows nlink.
+//! Writes [`RuleSet`]s to the kernel through nlink, and the set of the overlay's members. Only
+//! this module knows nlink.
 //!
 //! Every change is one transaction: applied whole or not at all. Only the named table is
 //! touched.
 
+mod overlay;
+
 use std::os::fd::AsFd;
 
 use nlink::netlink::nftables::{
-    BaseChain, Chain as NftChain, Family, FilterHook, NatHook, Policy, Priority, Rule as NftRule,
+    BaseChain, Chain as NftChain, CmpOp, Expr, Family, FibFlags, FibResult, FilterHook, NatHook,
+    Policy, Priority, Register, Rule as NftRule,
 };
 use nlink::netlink::{Connection, Nftables};
 
@@ -70,6 +74,8 @@ fn nft_chain(table: &str, chain: &Chain) -> Result<NftChain, nlink::Error> {
     let base = match chain.kind {
         ChainKind::SourceNat => BaseChain::nat(NatHook::Postrouting, Priority::SrcNat),
         ChainKind::Forward => BaseChain::filter(FilterHook::Forward, Priority::Filter),
+        ChainKind::Arrival => BaseChain::filter(FilterHook::Prerouting, Priority::Raw),
+        ChainKind::Input => BaseChain::filter(FilterHook::Input, Priority::Filter),
     };
     Ok(NftChain::new(table, chain.name)?
         .family(FAMILY)
@@ -84,10 +90,31 @@ fn nft_rule(table: &str, chain: &str, rule: &Rule) -> NftRule {
             Match::To(block) => out.match_daddr(block.network(), block.prefix_len()),
             Match::NotTo(block) => out.match_daddr_not(block.network(), block.prefix_len()),
             Match::NotOutBy(interface) => out.match_oif_not(interface),
+            Match::InBy(interface) => out.match_iif(interface),
+            Match::NotFrom(block) => out.match_saddr_not(block.network(), block.prefix_len()),
+            Match::NotTheWayBack => not_the_way_back(out),
+            Match::Vxlan { port, vni } => overlay::vxlan(out, *port, *vni),
+            Match::InnerSourceIn(set) => overlay::inner_source_in(out, set),
         };
     }
     match rule.verdict {
         Verdict::Accept => out.accept(),
         Verdict::Masquerade => out.masquerade(),
+        Verdict::Drop => out.drop(),
     }
+}
+
+/// `fib saddr . iif oif missing`: no route to the source leaves by the incoming interface.
+fn not_the_way_back(rule: NftRule) -> NftRule {
+    let lookup = Expr::Fib {
+        dreg: Register::R0,
+        result: FibResult::Oif,
+        flags: FibFlags::SADDR | FibFlags::IIF,
+    };
+    let missing = Expr::Cmp {
+        sreg: Register::R0,
+        op: CmpOp::Eq,
+        data: vec![0; 4],
+    };
+    rule.then(lookup).then(missing)
 }

@@ -1,8 +1,9 @@
 //! The network of one node's pods.
 //!
 //! - [`plan`]: pure. Address blocks and pools, names, the packet filter rules as data.
-//! - [`NodeNetwork`]: makes the node's bridge and rules, wires pods to it, lists and removes
-//!   what it wired. All by netlink; no other program is run.
+//! - [`NodeNetwork`]: makes the node's bridge and rules, wires pods to it, connects it to the
+//!   pods of other nodes, lists and removes what it made. All by netlink; no other program is
+//!   run.
 //! - [`Netns`]: a network namespace that is held open, and code that runs inside it.
 //! - [`dial`]: a TCP connection from inside another network namespace.
 //! - [`check`]: what this host offers, and what each lack costs.
@@ -34,4 +35,7 @@ pub use check::{Probe, check};
 pub use dial::dial;
 pub use error::NetError;
 pub use netns::Netns;
-pub use node::{AttachRequest, Attached, Attachment, NetworkConfig, NodeNetwork};
+pub use node::{
+    AttachRequest, Attached, Attachment, DEFAULT_VNI, DEFAULT_VXLAN_PORT, Disturbances,
+    NetworkConfig, NodeNetwork, PeerFailure,
+};

@@ -5,22 +5,37 @@
 //! of its own. What exists is read back from the kernel, never from a file: the host end of
 //! every pod's link carries the pod's uid and address in its alias.
 //!
-//! Invariants: no interface is changed or removed that is not the node's bridge or one of its
-//! pods' links; no nftables table but the one of [`crate::plan::TABLE_NAME`] is touched.
+//! Invariants: no interface is changed or removed that is not the node's bridge, its VXLAN
+//! device or one of its pods' links; no route but those that carry our mark; no nftables table but the one of [`crate::plan::TABLE_NAME`] is touched.
 
 mod attach;
+mod disturbance;
 mod ensure;
+mod peers;
 mod reset;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use tokio::sync::Mutex;
+
 use crate::filter::Filter;
-use crate::plan::{self, AddressPool, Cidr, MacAddress};
+use crate::plan::{self, AddressPool, Cidr, MacAddress, NetworkMode, OverlayState, VxlanSettings};
 use crate::remove::Remover;
 use crate::route::Routes;
 use crate::{NetError, Netns};
+
+pub use disturbance::Disturbances;
+pub use peers::PeerFailure;
+
+/// The number of the VXLAN network, unless told otherwise ("kb"): far from 1, which other
+/// programs take.
+pub const DEFAULT_VNI: u32 = 0x6b62;
+
+/// The UDP port of VXLAN, unless told otherwise: what Linux has by default and pod networks
+/// use, not that of the RFC, which many networks filter or use themselves.
+pub const DEFAULT_VXLAN_PORT: u16 = 8472;
 
 /// Settings of a node's network. They do not change while it is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,9 +46,42 @@ pub struct NetworkConfig {
     pub pod_cidr: Cidr,
     /// The block of all nodes' pods; traffic that stays in it keeps its source address.
     pub cluster_cidr: Cidr,
-    /// MTU of the bridge and of the pods, in bytes. `None` takes that of the interface that
-    /// the default route uses, or 1500 when there is none.
+    /// The node's address among the nodes.
+    pub node_ip: IpAddr,
+    /// How other nodes' pods are reached.
+    pub mode: NetworkMode,
+    /// The VXLAN device. It is made when the first peer needs it.
+    pub vxlan: VxlanSettings,
+    /// MTU of the bridge, the VXLAN device and the pods, in bytes. `None` takes that of the
+    /// interface that has the node's address, else that of the one that the default route
+    /// uses, else 1500; less what VXLAN adds, unless the mode is `direct`.
     pub mtu: Option<u32>,
+}
+
+impl NetworkConfig {
+    /// Settings with the usual values for all that may be left out. The VXLAN device is called
+    /// `overlay`: 1 to 15 characters.
+    pub fn new(
+        bridge: &str,
+        overlay: &str,
+        node_ip: IpAddr,
+        pod_cidr: Cidr,
+        cluster_cidr: Cidr,
+    ) -> Self {
+        Self {
+            bridge: bridge.to_owned(),
+            pod_cidr,
+            cluster_cidr,
+            node_ip,
+            mode: NetworkMode::default(),
+            vxlan: VxlanSettings {
+                device: overlay.to_owned(),
+                vni: DEFAULT_VNI,
+                port: DEFAULT_VXLAN_PORT,
+            },
+            mtu: None,
+        }
+    }
 }
 
 /// What [`NodeNetwork::attach`] needs to know of a pod.
@@ -89,6 +137,8 @@ struct Inner {
     /// Index and MTU of the bridge, once ensured; 0 before.
     bridge_index: AtomicU32,
     mtu: AtomicU32,
+    /// What the kernel has of the overlay; `None` when that has to be read.
+    overlay: Mutex<Option<OverlayState>>,
 }
 
 impl NodeNetwork {
@@ -99,6 +149,13 @@ impl NodeNetwork {
     /// When the configuration is not possible or a netlink socket cannot be opened.
     pub fn open(config: NetworkConfig) -> Result<Self, NetError> {
         plan::check_interface_name(&config.bridge)?;
+        plan::check_interface_name(&config.vxlan.device)?;
+        if !(1..1 << 24).contains(&config.vxlan.vni) {
+            return Err(NetError::Vni(config.vxlan.vni));
+        }
+        if config.vxlan.port == 0 {
+            return Err(NetError::VxlanPort);
+        }
         if !config.pod_cidr.is_ipv4() {
             return Err(NetError::Ipv6PodCidr(config.pod_cidr));
         }
@@ -120,6 +177,7 @@ impl NodeNetwork {
                 config,
                 bridge_index: AtomicU32::new(0),
                 mtu: AtomicU32::new(0),
+                overlay: Mutex::new(None),
             }),
         })
     }

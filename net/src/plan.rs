@@ -6,6 +6,7 @@
 
 mod cidr;
 mod names;
+mod overlay;
 mod pool;
 mod rules;
 mod sweep;
@@ -15,6 +16,14 @@ pub use names::{
     Alias, INTERFACE_NAME_ATTEMPTS, INTERFACE_PREFIX, InterfaceNameError, MacAddress,
     check_interface_name, host_interface_name, mac_for,
 };
+pub use overlay::{
+    Change, ConnectedPrefix, Desired, FoundDevice, NetworkMode, NetworkModeError, NodeNet,
+    OverlayState, Path, Peer, PeerProblem, VXLAN_OVERHEAD, VxlanDevice, VxlanSettings,
+    overlay_changes, overlay_plan, pod_mtu, tunnel_end,
+};
 pub use pool::{AddressPool, PoolError};
-pub use rules::{Chain, ChainKind, Match, Rule, RuleSet, TABLE_NAME, Verdict, node_rules};
+pub use rules::{
+    Chain, ChainKind, MEMBERS_SET, Match, OVERLAY_CHAIN, Rule, RuleSet, TABLE_NAME, Verdict,
+    node_rules, overlay_rules,
+};
 pub use sweep::{AddressChange, address_changes, stale_pods};

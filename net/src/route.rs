@@ -1,6 +1,8 @@
 //! The node's own interfaces, addresses and routes, over rtnetlink. Thin: it turns one call
 //! into one request and gives errors a name.
 
+mod overlay;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -19,6 +21,8 @@ use crate::NetError;
 use crate::plan::MacAddress;
 use crate::serve::{serve, socket_error};
 
+pub(crate) use overlay::{BlockRoute, VxlanInfo, block_route};
+
 /// What is read of an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Link {
@@ -30,6 +34,8 @@ pub(crate) struct Link {
     pub(crate) mtu: u32,
     pub(crate) mac: Vec<u8>,
     pub(crate) up: bool,
+    /// Of a VXLAN device.
+    pub(crate) vxlan: Option<VxlanInfo>,
 }
 
 /// Both ends of a link into a pod.
@@ -299,6 +305,7 @@ fn read_link(message: LinkMessage) -> Link {
         mtu: 0,
         mac: Vec::new(),
         up: message.header.flags.contains(LinkFlags::Up),
+        vxlan: None,
     };
     for attribute in message.attributes {
         match attribute {
@@ -308,10 +315,15 @@ fn read_link(message: LinkMessage) -> Link {
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
             LinkAttribute::Address(mac) => link.mac = mac,
             LinkAttribute::LinkInfo(infos) => {
-                link.kind = infos.into_iter().find_map(|info| match info {
-                    LinkInfo::Kind(kind) => Some(kind),
-                    _ => None,
-                });
+                for info in infos {
+                    match info {
+                        LinkInfo::Kind(kind) => link.kind = Some(kind),
+                        LinkInfo::Data(InfoData::Vxlan(attributes)) => {
+                            link.vxlan = Some(VxlanInfo::read(&attributes));
+                        }
+                        _ => {}
+                    }
+                }
             }
             _ => {}
         }

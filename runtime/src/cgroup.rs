@@ -15,7 +15,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::spec::{Resources, Warnings};
+use oci_spec::runtime::LinuxDeviceCgroup;
 
+mod devices;
 mod hierarchy;
 mod limits;
 mod stats;
@@ -71,6 +73,16 @@ impl Cgroups {
         Some(mount.root.join(path.trim_start_matches('/')))
     }
 
+    /// The directories of `path`, each with the name of its hierarchy.
+    pub(crate) fn named_dirs<'a>(
+        &'a self,
+        path: &'a str,
+    ) -> impl Iterator<Item = (&'a str, PathBuf)> {
+        let name = |mount: &'a hierarchy::Mounted| mount.root.file_name()?.to_str();
+        let named = self.mounts.iter().map(name).zip(self.dirs(path));
+        named.filter_map(|(name, dir)| Some((name?, dir)))
+    }
+
     fn dirs(&self, path: &str) -> impl Iterator<Item = PathBuf> {
         let relative = path.trim_start_matches('/').to_owned();
         self.mounts.iter().map(move |m| m.root.join(&relative))
@@ -83,7 +95,7 @@ impl Cgroups {
             .trim_end_matches('/')
             .rsplit_once('/')
             .map_or("", |(parent, _)| parent);
-        if !parent.is_empty() {
+        if !parent.is_empty() && self.unified {
             self.create(parent)?;
         }
         self.mounts
@@ -105,12 +117,55 @@ impl Cgroups {
         limits::apply(self, path, resources)
     }
 
+    /// Applies the rules for device nodes on v2; on v1 libcontainer does.
+    pub(crate) fn restrict_devices(
+        &self,
+        path: &str,
+        rules: &[LinuxDeviceCgroup],
+    ) -> Result<(), CgroupError> {
+        check(path)?;
+        match self.mounts.first() {
+            Some(mount) if self.unified => {
+                devices::restrict(&mount.root.join(path.trim_start_matches('/')), rules)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether rules for device nodes can be applied, and if not, why.
+    pub fn probe_devices(&self) -> io::Result<()> {
+        if self.unified {
+            return devices::probe();
+        }
+        match self.dir("devices", "/") {
+            Some(_) => Ok(()),
+            None => Err(io::Error::other("no devices controller is mounted")),
+        }
+    }
+
     /// Moves a process into the cgroup in every hierarchy.
     pub fn add(&self, path: &str, pid: i32) -> Result<(), CgroupError> {
         check(path)?;
         for dir in self.dirs(path) {
             let file = dir.join("cgroup.procs");
             fs::write(&file, pid.to_string()).map_err(io_error("write", &file))?;
+        }
+        Ok(())
+    }
+
+    /// Moves the calling process, which must have a single thread, into the cgroup. On v1 the
+    /// kernel waits for nothing when a thread moves itself, but for a whole grace period, which
+    /// holds up everybody's cgroups, when a process is moved.
+    pub fn join(&self, path: &str) -> Result<(), CgroupError> {
+        check(path)?;
+        let name = if self.unified {
+            "cgroup.procs"
+        } else {
+            "tasks"
+        };
+        for dir in self.dirs(path) {
+            let file = dir.join(name);
+            fs::write(&file, "0").map_err(io_error("write", &file))?;
         }
         Ok(())
     }

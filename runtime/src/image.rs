@@ -41,7 +41,7 @@ pub use reference::Reference;
 pub use registry::RegistryConfig;
 pub use rootfs::{DiskUsage, OverlayOptions, Rootfs, disk_usage};
 pub use store::{Image, ImageStore, Removed, StoreOptions};
-pub use unpack::UnpackLimits;
+pub use unpack::{UnpackLimits, unpack_layer};
 pub use user::{ResolvedUser, resolve_user};
 
 #[cfg(test)]

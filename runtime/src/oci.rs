@@ -6,8 +6,9 @@
 //! at creation and on a later change. What the host cannot give is left out with a warning.
 
 use oci_spec::runtime::{
-    LinuxBuilder, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, LinuxResourcesBuilder,
-    LinuxSeccomp, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder, User, UserBuilder,
+    LinuxBuilder, LinuxDeviceCgroup, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType,
+    LinuxResourcesBuilder, LinuxSeccomp, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder,
+    User, UserBuilder,
 };
 
 use crate::seccomp::{self, SeccompError};
@@ -57,6 +58,8 @@ pub(crate) struct Surroundings<'a> {
     pub shm: &'a str,
     pub binds: Binds,
     pub cgroup_v2: bool,
+    /// On v1, what the container sees of it.
+    pub cgroup_view: Option<String>,
 }
 
 /// The configuration and what had to be left out of it.
@@ -84,6 +87,11 @@ pub(crate) fn build(
     // Set by the shim, in the namespace that its containers inherit.
     oci.set_hostname(None);
     Ok((oci, warnings))
+}
+
+/// What a container may do with device nodes.
+pub(crate) fn device_rules(spec: &ContainerSpec) -> Result<Vec<LinuxDeviceCgroup>, OciError> {
+    Ok(devices::of(spec)?.rules)
 }
 
 /// The seccomp filter of a container, for its first process and for those added later.

@@ -20,6 +20,7 @@
 
 mod client;
 mod launcher;
+mod mounter;
 mod server;
 mod terminal;
 mod wire;

@@ -86,15 +86,14 @@ async fn put(
     callers: usize,
     writes: usize,
 ) -> anyhow::Result<(Vec<Duration>, Duration)> {
-    let json = json();
     let begun = Instant::now();
     let tasks: Vec<_> = (0..callers)
         .map(|caller| {
-            let (raft, json) = (group.raft.clone(), json.clone());
+            let raft = group.raft.clone();
             tokio::spawn(async move {
                 let mut times = Vec::with_capacity(writes / callers);
                 for number in 0..writes / callers {
-                    let command = command((number * callers + caller) % KEYS, &json);
+                    let command = command((number * callers + caller) % KEYS);
                     let begun = Instant::now();
                     raft.propose(command).await?;
                     times.push(begun.elapsed());
@@ -110,12 +109,12 @@ async fn put(
     Ok((times, begun.elapsed()))
 }
 
-fn command(number: usize, json: &Bytes) -> Command {
-    let key = ObjectKey::new(Resource::CONFIG_MAPS, "default", &format!("c{number}"));
+fn command(number: usize) -> Command {
+    let name = format!("c{number}");
     let op = Op::Put {
-        key,
+        key: ObjectKey::new(Resource::CONFIG_MAPS, "default", &name),
         uid: "u".into(),
-        json: json.clone(),
+        json: json(&name),
         expect: Expect::Any,
     };
     Command {
@@ -124,9 +123,14 @@ fn command(number: usize, json: &Bytes) -> Command {
     }
 }
 
-fn json() -> Bytes {
-    let head = r#"{"apiVersion":"v1","data":{"text":""#;
-    let tail = r#""},"kind":"ConfigMap","metadata":{"name":"c","namespace":"default"}}"#;
-    let text = "x".repeat(BYTES - head.len() - tail.len());
-    format!("{head}{text}{tail}").into()
+/// An object of its own, in the order of fields that objects are stored in.
+fn json(name: &str) -> Bytes {
+    let mut json = Vec::with_capacity(BYTES);
+    json.extend_from_slice(br#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":""#);
+    json.extend_from_slice(name.as_bytes());
+    json.extend_from_slice(br#"","namespace":"default"},"data":{"text":""#);
+    let tail = br#""}}"#;
+    json.resize(BYTES - tail.len(), b'x');
+    json.extend_from_slice(tail);
+    json.into()
 }

@@ -4,6 +4,7 @@
 //!
 //! Everything is undone when the values are dropped, also when the test fails.
 
+mod cluster;
 mod daemon;
 mod host;
 mod image;
@@ -11,6 +12,7 @@ mod observe;
 mod registry;
 mod session;
 
+pub use cluster::{Cluster, Network, address};
 pub use daemon::{Daemon, Outcome};
 pub use host::Host;
 pub use image::{busybox, busybox_archive, image_archive, program};

@@ -1,10 +1,14 @@
 //! Real daemons, real containers, the real CLI. Each test has a host and data directory of its
 //! own.
 
+#[path = "end_to_end/cluster.rs"]
+mod cluster;
 #[path = "end_to_end/deployment.rs"]
 mod deployment;
 #[path = "end_to_end/faults.rs"]
 mod faults;
+#[path = "end_to_end/old_kernel.rs"]
+mod old_kernel;
 #[path = "end_to_end/pod.rs"]
 mod pod;
 #[path = "end_to_end/streams.rs"]

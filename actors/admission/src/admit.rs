@@ -54,7 +54,12 @@ pub fn admit(
             options,
         } => {
             let object = crate::draft::parse(object)?;
-            write::update(view, key, *subresource, object, options, cx)
+            let target = write::Target {
+                key,
+                subresource: *subresource,
+                options,
+            };
+            write::update(view, who, target, object, cx)
         }
         Request::Patch {
             key,
@@ -62,7 +67,14 @@ pub fn admit(
             patch_type,
             patch,
             options,
-        } => write::patch(view, key, *subresource, *patch_type, patch, options, cx),
+        } => {
+            let target = write::Target {
+                key,
+                subresource: *subresource,
+                options,
+            };
+            write::patch(view, who, target, *patch_type, patch, cx)
+        }
         Request::Delete { key, options } => write::delete(view, key, options, cx),
         Request::DeleteCollection { selection, options } => {
             write::delete_collection(view, selection, options, cx)
@@ -70,5 +82,6 @@ pub fn admit(
         Request::Bind(bindings) => Ok(Verdict::Each(
             bindings.iter().map(|b| write::bind(view, b, cx)).collect(),
         )),
+        Request::Evict { pod, options } => write::evict(view, pod, options, cx),
     }
 }

@@ -112,6 +112,9 @@ pub fn authorize_request(
         Request::Bind(bindings) => bindings.iter().try_for_each(|b| {
             authorize(view, who, &Attributes::object("create", &b.pod, "binding"))
         }),
+        Request::Evict { pod, .. } => {
+            authorize(view, who, &Attributes::object("create", pod, "eviction"))
+        }
     }
 }
 
@@ -157,6 +160,7 @@ fn node_may(view: &dyn View, node: &str, attributes: &Attributes) -> bool {
         ("pods", "get") => own_pod(),
         ("pods", "update" | "patch") => attributes.subresource == "status" && own_pod(),
         ("pods", "delete") => own_pod(),
+        ("pods", "create") => attributes.subresource == "eviction" && own_pod(),
         ("nodes", "get" | "list" | "watch") => true,
         ("nodes", "create") => true,
         ("nodes", "update" | "patch") => attributes.name == node,

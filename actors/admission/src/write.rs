@@ -3,14 +3,17 @@
 mod bind;
 mod create;
 mod delete;
+mod evict;
+mod node;
 mod scale;
 mod update;
 
 pub(crate) use bind::bind;
 pub(crate) use create::create;
 pub(crate) use delete::{delete, delete_collection};
+pub(crate) use evict::evict;
 pub(crate) use scale::read as scale_of;
-pub(crate) use update::{patch, update};
+pub(crate) use update::{Target, patch, update};
 
 use crate::admit::{Context, Verdict};
 use crate::commit::Commit;

@@ -41,20 +41,21 @@ where
     }
 }
 
-/// Creates an object.
+/// Creates an object, and says at which revision it then is.
 pub(crate) async fn create(
     api: &ApiHandle,
     resource: Resource,
     namespace: &str,
     object: &Value,
-) -> Result<(), StatusError> {
+) -> Result<u64, StatusError> {
     let request = Request::Create {
         resource,
         namespace: namespace.into(),
         object: object.to_string().into(),
         options: options(),
     };
-    api.request(request).await.map(drop)
+    let object = api.request(request).await?.into_object();
+    Ok(object.map_or(0, |o| o.revision))
 }
 
 /// Merges `patch` into an object or its status.
@@ -64,6 +65,16 @@ pub(crate) async fn patch(
     subresource: Option<Subresource>,
     patch: &Value,
 ) -> Result<(), StatusError> {
+    patch_at(api, key, subresource, patch).await.map(drop)
+}
+
+/// Merges `patch` into an object or its status, and says at which revision the object then is.
+pub(crate) async fn patch_at(
+    api: &ApiHandle,
+    key: ObjectKey,
+    subresource: Option<Subresource>,
+    patch: &Value,
+) -> Result<u64, StatusError> {
     let request = Request::Patch {
         key,
         subresource,
@@ -71,7 +82,8 @@ pub(crate) async fn patch(
         patch: patch.to_string().into(),
         options: options(),
     };
-    api.request(request).await.map(drop)
+    let object = api.request(request).await?.into_object();
+    Ok(object.map_or(0, |o| o.revision))
 }
 
 fn options() -> WriteOptions {

@@ -1,8 +1,11 @@
 //! What an agent is told when it starts, and where it keeps its files.
 
-use kabuki_net::plan::Cidr;
+use k8s_openapi::api::core::v1::Taint;
+use kabuki_net::plan::{Cidr, NetworkMode, VxlanSettings};
+use kabuki_net::{DEFAULT_VNI, DEFAULT_VXLAN_PORT, NetworkConfig};
 use kabuki_protocol::ApiHandle;
 use kabuki_runtime::image::RegistryConfig;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -23,6 +26,12 @@ pub struct AgentConfig {
     pub pod_cidr: Cidr,
     /// The block of all nodes' pods.
     pub cluster_cidr: Cidr,
+    /// How other nodes' pods are reached.
+    pub network_mode: NetworkMode,
+    /// The number of the VXLAN network, 1 to 2^24 - 1: the same on all nodes.
+    pub vxlan_vni: u32,
+    /// The UDP port of VXLAN: the same on all nodes.
+    pub vxlan_port: u16,
     /// The API under the node's identity.
     pub api: ApiHandle,
     /// How a shim is started; `None` is this very program with the argument `shim`.
@@ -31,6 +40,13 @@ pub struct AgentConfig {
     pub registries: Vec<RegistryConfig>,
     /// PEM certificates that registries may have, in addition to the machine's.
     pub registry_ca_file: Option<PathBuf>,
+    /// Labels of the node beside those that say what machine it is.
+    pub labels: BTreeMap<String, String>,
+    /// Taints of the node. Only its first registration gives them: later they are for others to
+    /// change.
+    pub taints: Vec<Taint>,
+    /// What pods may not use: for the system, and for the node itself.
+    pub reserved: Vec<Reserved>,
     /// How many pods the node takes.
     pub max_pods: u32,
     /// How many shims wait for a pod.
@@ -39,6 +55,17 @@ pub struct AgentConfig {
     pub cluster_dns: Vec<IpAddr>,
     /// The cluster's domain.
     pub cluster_domain: String,
+}
+
+/// Resources that are kept from pods.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reserved {
+    /// Thousandths of a processor.
+    pub cpu_milli: i64,
+    /// Bytes.
+    pub memory: i64,
+    /// Bytes.
+    pub ephemeral_storage: i64,
 }
 
 impl AgentConfig {
@@ -57,15 +84,38 @@ impl AgentConfig {
             node_ip,
             pod_cidr,
             cluster_cidr,
+            network_mode: NetworkMode::default(),
+            vxlan_vni: DEFAULT_VNI,
+            vxlan_port: DEFAULT_VXLAN_PORT,
             api,
             shim: None,
             registries: Vec::new(),
             registry_ca_file: None,
+            labels: BTreeMap::new(),
+            taints: Vec::new(),
+            reserved: Vec::new(),
             // Kubernetes' own default; a block of 256 addresses holds twice as many.
             max_pods: 110,
             spare_shims: 2,
             cluster_dns: Vec::new(),
             cluster_domain: "cluster.local".to_string(),
+        }
+    }
+
+    /// The settings of the node's network.
+    pub(crate) fn network(&self, layout: &Layout) -> NetworkConfig {
+        NetworkConfig {
+            bridge: bridge_name(layout),
+            pod_cidr: self.pod_cidr,
+            cluster_cidr: self.cluster_cidr,
+            node_ip: self.node_ip,
+            mode: self.network_mode,
+            vxlan: VxlanSettings {
+                device: overlay_name(layout),
+                vni: self.vxlan_vni,
+                port: self.vxlan_port,
+            },
+            mtu: None,
         }
     }
 }
@@ -162,4 +212,9 @@ fn hash(bytes: &[u8]) -> u32 {
 /// The bridge's name, at most 15 bytes; nodes that share a network namespace cannot share it.
 pub(crate) fn bridge_name(layout: &Layout) -> String {
     format!("kb-{}", layout.cgroup.trim_start_matches("/kabuki-"))
+}
+
+/// The VXLAN device's name, as the bridge's.
+pub(crate) fn overlay_name(layout: &Layout) -> String {
+    format!("kv-{}", layout.cgroup.trim_start_matches("/kabuki-"))
 }

@@ -8,6 +8,7 @@
 //!   ├── statuses      writes pods' statuses, the newest of each
 //!   ├── spares        shims that wait for a pod
 //!   ├── node          the Node object and its conditions
+//!   ├── peers         the way to the pods of other nodes
 //!   └── keeping (rest-for-one)
 //!       ├── pods      one supervisor for each pod, with its `life` below
 //!       └── manager   watches the API, adopts, starts and ends pods
@@ -26,6 +27,7 @@ mod image;
 mod manager;
 mod network;
 mod node;
+mod peers;
 mod pod;
 mod reset;
 mod services;
@@ -35,7 +37,7 @@ mod status;
 mod trace;
 mod volume;
 
-pub use config::{AgentConfig, Layout};
+pub use config::{AgentConfig, Layout, Reserved};
 pub use gate::host_checks;
 pub use reset::reset;
 pub use start::{NodeAgent, OpenError};

@@ -1,8 +1,10 @@
-//! The addresses of the node's pods, and their links. Shared by all pods of the node; what is
+//! The addresses of the node's pods, their links, and the way to other nodes' pods. Shared by all pods of the node; what is
 //! attached is read back from the kernel when the agent starts.
 
-use kabuki_net::plan::AddressPool;
-use kabuki_net::{AttachRequest, NetError, Netns, NetworkConfig, NodeNetwork};
+use kabuki_net::plan::{AddressPool, Peer};
+use kabuki_net::{
+    AttachRequest, Disturbances, NetError, Netns, NetworkConfig, NodeNetwork, PeerFailure,
+};
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::Path;
@@ -83,6 +85,21 @@ impl PodNetwork {
         if let Some(address) = held.by_pod.remove(uid) {
             held.pool.release(address);
         }
+    }
+
+    /// Connects the pods of these nodes, and no others. Tells which could not be.
+    pub async fn set_peers(&self, peers: &[Peer]) -> Result<Vec<PeerFailure>, NetError> {
+        self.net.set_peers(peers).await
+    }
+
+    /// Has the next [`PodNetwork::set_peers`] look at what there is.
+    pub async fn forget_peers(&self) {
+        self.net.forget_peers().await;
+    }
+
+    /// Changes of the machine's network that may concern peers.
+    pub fn disturbances(&self) -> Result<Disturbances, NetError> {
+        self.net.disturbances()
     }
 
     /// Takes away the links of all pods that are not in `known`.

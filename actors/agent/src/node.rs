@@ -1,24 +1,36 @@
 //! The Node object: registered when the agent starts, with what the node has; its status is
-//! written when something changed, and every few minutes as a sign of life.
+//! written when something changed, every few minutes as a sign of life, and when somebody else
+//! wrote something that the node knows better (the leader takes a node that it does not hear of
+//! for lost; a node that reads so of itself is not).
+//!
+//! Who talks to it: nobody; it looks at the machine by itself, and watches its own object.
 
 mod capacity;
 mod conditions;
 mod object;
+mod reserved;
+mod view;
+mod watch;
 
 pub(crate) use capacity::Machine;
+pub use reserved::ReservedError;
+pub(crate) use reserved::allocatable;
 
 use crate::api;
 use crate::services::Services;
+use conditions::Conditions;
 use k8s_openapi::api::core::v1::Node;
-use kabuki_kit::{ChildSpec, Slot};
+use kabuki_kit::{Alarm, ChildSpec, Slot};
 use kabuki_model::request::Subresource;
 use kabuki_model::status::Reason;
-use kabuki_model::{ObjectKey, Resource, StatusError};
+use kabuki_model::{ObjectKey, Resource, StatusError, Stored};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+use view::Patience;
 
 /// How often the machine is looked at: kubelet's `nodeStatusUpdateFrequency`.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -30,6 +42,8 @@ const RETRY: Duration = Duration::from_millis(200);
 #[derive(RactorMessage)]
 pub(crate) enum NodeMessage {
     Look,
+    /// The API has the node like this; or not at all.
+    Seen(Option<Arc<Stored>>),
 }
 
 /// The child that keeps the Node object.
@@ -55,22 +69,44 @@ struct NodeKeeper {
 #[derive(Default)]
 struct KeeperState {
     registered: bool,
+    /// What was written last, and when.
     reported: Option<(Value, Instant)>,
-    conditions: conditions::Since,
+    /// The conditions that were written last, and the revision of the node with them.
+    written: Option<(Value, u64)>,
+    /// Conditions that others keep.
+    others: Vec<Value>,
+    /// Whether the API has the node as ready, as far as is known.
+    is_ready: bool,
+    conditions: Conditions,
+    patience: Patience,
+    alarm: Alarm,
+    _watch: JoinSet<()>,
 }
 
 impl NodeKeeper {
+    fn key(&self) -> ObjectKey {
+        ObjectKey::new(Resource::NODES, "", &self.services.config.node_name)
+    }
+
+    /// Looks at the machine, and writes what is new.
     async fn look(&self, state: &mut KeeperState) -> Result<(), StatusError> {
-        let name = &self.services.config.node_name;
-        let key = ObjectKey::new(Resource::NODES, "", name);
-        if !state.registered {
-            self.register(&key).await?;
-            state.registered = true;
-        }
-        let facts = conditions::measure(&self.services);
+        let measured = conditions::measure(&self.services);
         let mut status = object::status(&self.services, &self.machine);
         let seen = status.clone();
-        let (conditions, changed) = conditions::of(&facts, &mut state.conditions);
+        let (own, changed) = state.conditions.now(&measured, jiff::Timestamp::now());
+        let mut all = own.as_array().cloned().unwrap_or_default();
+        all.extend(state.others.iter().cloned());
+        status["conditions"] = Value::Array(all);
+        if !state.registered {
+            let made = self.register(&status).await?;
+            state.registered = true;
+            state.reported = None;
+            if let Some(revision) = made {
+                state.reported = Some((seen, Instant::now()));
+                state.written = Some((own, revision));
+                return Ok(());
+            }
+        }
         let due = match &state.reported {
             None => true,
             Some((reported, at)) => changed || *reported != seen || at.elapsed() >= REPORT_EVERY,
@@ -78,14 +114,17 @@ impl NodeKeeper {
         if !due {
             return Ok(());
         }
-        status["conditions"] = conditions;
-        let patch = serde_json::json!({"status": status});
-        match api::patch(&self.services.api, key, Some(Subresource::Status), &patch).await {
-            Ok(()) => {
+        let patch = json!({ "status": status });
+        let part = Some(Subresource::Status);
+        match api::patch_at(&self.services.api, self.key(), part, &patch).await {
+            Ok(revision) => {
                 state.reported = Some((seen, Instant::now()));
+                state.written = Some((own, revision));
                 Ok(())
             }
             Err(error) => {
+                // Whatever became of it, it is written again.
+                state.reported = None;
                 // Somebody deleted it: it is registered again.
                 state.registered = error.reason != Reason::NotFound;
                 Err(error)
@@ -93,22 +132,67 @@ impl NodeKeeper {
         }
     }
 
-    /// Creates the object, or brings the labels of an existing one up to date.
-    async fn register(&self, key: &ObjectKey) -> Result<(), StatusError> {
+    /// Creates the object with its first status, and gives its revision; or brings the labels of
+    /// an existing one up to date.
+    async fn register(&self, status: &Value) -> Result<Option<u64>, StatusError> {
         let api = &self.services.api;
+        let key = self.key();
         let held = api::get::<Node>(api, Resource::NODES, "", &key.name).await?;
-        let wanted = object::node(&self.services);
-        match held {
-            Some(_) => {
-                let labels =
-                    serde_json::json!({"metadata": {"labels": wanted["metadata"]["labels"]}});
-                api::patch(api, key.clone(), None, &labels).await
+        let mut wanted = object::node(&self.services);
+        if held.is_none() {
+            wanted["status"] = status.clone();
+            match api::create(api, Resource::NODES, "", &wanted).await {
+                Ok(revision) => return Ok(Some(revision)),
+                // Only this node makes this object: an earlier request was done after all.
+                Err(error) if error.reason == Reason::AlreadyExists => {}
+                Err(error) => return Err(error),
             }
-            None => match api::create(api, Resource::NODES, "", &wanted).await {
-                Err(error) if error.reason == Reason::AlreadyExists => Ok(()),
-                created => created,
-            },
         }
+        let meta = &wanted["metadata"];
+        let told = json!({"metadata": {
+            "labels": meta["labels"], "annotations": meta["annotations"],
+        }});
+        api::patch(api, key, None, &told).await.map(|()| None)
+    }
+
+    /// Compares what the API has with what was written last. Says when to write it again.
+    fn seen(&self, object: Option<Arc<Stored>>, state: &mut KeeperState) -> Option<Duration> {
+        let Some(object) = object else {
+            // Not at once: whoever deleted it may be taking this node out of the cluster. The next
+            // look registers it again, if this node is still there by then.
+            state.registered = false;
+            state.is_ready = false;
+            return None;
+        };
+        let node = match object.typed::<Node>() {
+            Ok(node) => node,
+            Err(error) => {
+                tracing::error!(%error, "the own node cannot be read");
+                return None;
+            }
+        };
+        let ready = view::is_ready(&node);
+        if ready && !state.is_ready {
+            // Its pods were taken for not ready with it.
+            self.services.statuses.repeat_all();
+        }
+        state.is_ready = ready;
+        let (own, revision) = state.written.as_ref()?;
+        // What is older than the own write was overwritten by it.
+        if object.revision < *revision {
+            return None;
+        }
+        state.others = view::of_others(own, &node);
+        if !view::contradicts(own, &node) {
+            return None;
+        }
+        state.reported = None;
+        let wait = state.patience.contradicted(Instant::now());
+        tracing::info!(
+            wait_ms = wait.as_millis() as u64,
+            "somebody else wrote this node's conditions, they are written again"
+        );
+        Some(wait)
     }
 }
 
@@ -123,23 +207,34 @@ impl Actor for NodeKeeper {
         (): (),
     ) -> Result<KeeperState, ActorProcessingErr> {
         myself.cast(NodeMessage::Look)?;
-        Ok(KeeperState::default())
+        let mut state = KeeperState::default();
+        state
+            ._watch
+            .spawn(watch::run(self.services.clone(), myself));
+        Ok(state)
     }
 
     async fn handle(
         &self,
         myself: ActorRef<NodeMessage>,
-        NodeMessage::Look: NodeMessage,
+        message: NodeMessage,
         state: &mut KeeperState,
     ) -> Result<(), ActorProcessingErr> {
-        let next = match self.look(state).await {
-            Ok(()) => LOOK_EVERY,
-            Err(error) => {
-                tracing::debug!(%error, "the node's status was not written yet");
-                RETRY
-            }
+        let next = match message {
+            NodeMessage::Look => match self.look(state).await {
+                Ok(()) => LOOK_EVERY,
+                Err(error) => {
+                    tracing::debug!(%error, "the node's status was not written yet");
+                    RETRY
+                }
+            },
+            NodeMessage::Seen(object) => match self.seen(object, state) {
+                Some(wait) => wait,
+                None => return Ok(()),
+            },
         };
-        myself.send_after(next, || NodeMessage::Look);
+        let at = Instant::now() + next;
+        state.alarm.set(at, &myself, NodeMessage::Look);
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Removes every trace of a node from the machine: what runs, its network, its cgroups, its
 //! files. Goes on past errors and reports them all.
 
-use crate::config::{Layout, bridge_name};
+use crate::config::{Layout, bridge_name, overlay_name};
 use kabuki_net::plan::Cidr;
 use kabuki_net::{NetworkConfig, NodeNetwork};
 use kabuki_runtime::{Cgroups, ShimLauncher};
@@ -59,12 +59,8 @@ async fn remove_network(layout: &Layout) -> Result<(), String> {
     // Which addresses it had does not matter for taking it away.
     let any = Cidr::containing(IpAddr::V4(Ipv4Addr::new(10, 244, 0, 0)), 24);
     let any = any.map_err(|error| error.to_string())?;
-    let config = NetworkConfig {
-        bridge: bridge_name(layout),
-        pod_cidr: any,
-        cluster_cidr: any,
-        mtu: None,
-    };
+    let (bridge, overlay) = (bridge_name(layout), overlay_name(layout));
+    let config = NetworkConfig::new(&bridge, &overlay, any.network(), any, any);
     let net = NodeNetwork::open(config).map_err(|error| crate::pod::chain(&error))?;
     net.reset().await.map_err(|error| crate::pod::chain(&error))
 }

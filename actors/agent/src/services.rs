@@ -23,7 +23,10 @@ pub(crate) struct Services {
     pub layout: Layout,
     pub api: ApiHandle,
     pub host: Host,
+    /// What the machine has.
     pub capacity: NodeResources,
+    /// What of that is for pods.
+    pub allocatable: NodeResources,
     pub launcher: ShimLauncher,
     pub network: PodNetwork,
     pub images: ImageHandle,

@@ -1,7 +1,7 @@
 //! Shims that wait for a pod, so that a pod's start does not wait for a shim's.
 //!
 //! It keeps as many as the settings say, from the first discovery on; each one taken is replaced
-//! at once, after the taker has it.
+//! a moment later, when the taker's pod runs: until then it would be in that pod's way.
 //!
 //! Invariant: no shim starts while shims are discovered. One that has a directory but no lock
 //! yet looks dead, and would be cleaned away.
@@ -18,12 +18,15 @@ use tokio::sync::RwLock;
 /// A shim and what it tells.
 pub(crate) type Shim = (ShimClient, ShimEvents);
 
+/// A pod's start takes about half of this time.
+const REST: Duration = Duration::from_millis(50);
 /// After a shim that could not be started, the next attempt waits.
 const RETRY: Duration = Duration::from_secs(5);
 
 #[derive(RactorMessage)]
 pub(crate) enum SpareMessage {
     Fill,
+    Taken,
     Started(Result<Shim, ShimError>),
     Again,
 }
@@ -67,7 +70,7 @@ impl SpareHandle {
     pub async fn take(&self) -> Result<Shim, ShimError> {
         let spare = self.pool().pop();
         // A keeper that restarts fills up by itself.
-        let _ = self.slot.cast(SpareMessage::Fill);
+        let _ = self.slot.cast(SpareMessage::Taken);
         match spare {
             Some(shim) => Ok(shim),
             None => self.spawn().await,
@@ -122,6 +125,8 @@ struct Spares {
 struct SparesState {
     starting: usize,
     failed: bool,
+    /// It is known that some are missing, and soon to be changed.
+    resting: bool,
 }
 
 impl Spares {
@@ -161,7 +166,15 @@ impl Actor for Spares {
         state: &mut SparesState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
+            SpareMessage::Taken => {
+                if !state.resting {
+                    state.resting = true;
+                    myself.send_after(REST, || SpareMessage::Fill);
+                }
+                return Ok(());
+            }
             SpareMessage::Fill => {
+                state.resting = false;
                 // A spare that has died is not one.
                 self.own
                     .pool()

@@ -1,12 +1,13 @@
 //! Opening a node and putting its actors into a tree.
 
-use crate::config::{AgentConfig, Layout, bridge_name};
+use crate::config::{AgentConfig, Layout};
 use crate::event::EventHandle;
 use crate::gate::NodeGate;
 use crate::image::ImageHandle;
 use crate::manager::ManagerHandle;
 use crate::network::PodNetwork;
-use crate::node::{self, Machine};
+use crate::node::{self, Machine, ReservedError};
+use crate::peers;
 use crate::services::{Registry, Services};
 use crate::spare::SpareHandle;
 use crate::status::StatusHandle;
@@ -14,7 +15,7 @@ use crate::trace::{PodTrace, Traces};
 use kabuki_kit::{ChildSpec, Strategy, SupervisorHandle, SupervisorSpec, Tree};
 use kabuki_lifecycle::Host;
 use kabuki_lifecycle::resources::{QosClass, cgroup_parent};
-use kabuki_net::{NetError, NetworkConfig};
+use kabuki_net::NetError;
 use kabuki_protocol::NodeHandle;
 use kabuki_runtime::image::{ImageError, ImageStore, StoreOptions};
 use kabuki_runtime::{CgroupError, Cgroups, ShimLauncher};
@@ -48,6 +49,9 @@ pub enum OpenError {
     /// The cgroups cannot be made.
     #[error("cgroups: {0}")]
     Cgroups(#[from] CgroupError),
+    /// More is kept from pods than there is.
+    #[error(transparent)]
+    Reserved(#[from] ReservedError),
     /// The work ended before it was done.
     #[error("opening the node was cut short: {0}")]
     CutShort(String),
@@ -81,12 +85,7 @@ impl NodeAgent {
         };
         let place = layout.images();
         let opened = tokio::task::spawn_blocking(move || ImageStore::open_with(place, options));
-        let network = PodNetwork::open(NetworkConfig {
-            bridge: bridge_name(&layout),
-            pod_cidr: config.pod_cidr,
-            cluster_cidr: config.cluster_cidr,
-            mtu: None,
-        });
+        let network = PodNetwork::open(config.network(&layout));
         let (store, network) = tokio::join!(opened, network);
         let store = store.map_err(|error| OpenError::CutShort(error.to_string()))??;
         let cgroups = Cgroups::detect()?;
@@ -97,7 +96,7 @@ impl NodeAgent {
         ] {
             cgroups.create(&cgroup_parent(&layout.cgroup, class))?;
         }
-        cgroups.create(&layout.shim_cgroup())?;
+        cgroups.create_leaf(&layout.shim_cgroup())?;
         let mut launcher = ShimLauncher::new(layout.shims()).with_cgroup(layout.shim_cgroup());
         if let Some((program, arguments)) = config.shim.clone() {
             launcher = launcher.with_program(program, arguments);
@@ -109,6 +108,7 @@ impl NodeAgent {
                 ips: vec![config.node_ip.to_string()],
             },
             capacity: machine.resources.clone(),
+            allocatable: node::allocatable(&machine.resources, &config.reserved)?,
             network: network?,
             images: ImageHandle::new(store, api.clone()),
             events: EventHandle::new(api.clone(), &config.node_name),
@@ -143,6 +143,7 @@ impl NodeAgent {
                 .child(own.services.statuses.child())
                 .child(own.services.spares.child())
                 .child(node::child(&own.services, &own.machine))
+                .child(peers::child(&own.services))
                 .child(own.keeping())
         })
     }

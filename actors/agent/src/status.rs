@@ -1,23 +1,26 @@
 //! Writes the statuses of pods to the API: of each pod the newest, one request at a time.
 //!
 //! What is to be written is kept outside of the actor, so nothing is lost when it restarts. A
-//! request that fails is repeated until it succeeds or the pod is gone.
+//! request that fails is repeated until it succeeds or the pod is gone, and a status that somebody
+//! else overwrites is written again (`letter`).
 
 use crate::api;
 use crate::trace::{Stage, Traces};
-use k8s_openapi::api::core::v1::PodStatus;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kabuki_kit::{ChildSpec, Slot};
 use kabuki_model::request::Subresource;
 use kabuki_model::status::Reason;
-use kabuki_model::{ObjectKey, Resource, StatusError};
+use kabuki_model::{ObjectKey, StatusError};
 use kabuki_protocol::ApiHandle;
+use letter::Letter;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
-use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
+
+mod letter;
 
 /// Requests at a time. The API commits many writes with one sync, so more than one is faster.
 const AT_ONCE: usize = 64;
@@ -40,7 +43,8 @@ pub(crate) enum StatusMessage {
 }
 
 pub(crate) enum Outcome {
-    Done,
+    /// At which revision the pod then is; nothing when it is gone or took nothing.
+    Done(Option<u64>),
     Again,
 }
 
@@ -56,15 +60,6 @@ struct Desk {
     api: ApiHandle,
     traces: Traces,
     letters: Mutex<HashMap<String, Letter>>,
-}
-
-struct Letter {
-    key: ObjectKey,
-    patch: Arc<Value>,
-    runs: bool,
-    version: u64,
-    written: u64,
-    waiting: Vec<oneshot::Sender<()>>,
 }
 
 impl StatusHandle {
@@ -89,29 +84,41 @@ impl StatusHandle {
 
     /// Has a status written, in place of one that still waits.
     pub fn report(&self, uid: &str, namespace: &str, name: &str, status: &PodStatus) {
-        let Ok(mut value) = serde_json::to_value(status) else {
-            return;
-        };
-        for field in OWNED {
-            if value.get(field).is_none() {
-                value[*field] = Value::Null;
-            }
-        }
-        let patch = Arc::new(json!({"metadata": {"uid": uid}, "status": value}));
         let mut letters = self.desk.letters();
-        let letter = letters.entry(uid.to_string()).or_insert_with(|| Letter {
-            key: ObjectKey::new(Resource::PODS, namespace, name),
-            patch: patch.clone(),
-            runs: false,
-            version: 0,
-            written: 0,
-            waiting: Vec::new(),
-        });
-        letter.patch = patch;
-        letter.runs = status.phase.as_deref() == Some("Running");
-        letter.version += 1;
+        let letter = letters
+            .entry(uid.to_string())
+            .or_insert_with(|| Letter::new(namespace, name));
+        if let Err(error) = letter.report(uid, status) {
+            tracing::error!(pod.uid = uid, %error, "pod status is no JSON");
+            return;
+        }
         drop(letters);
         // A writer that restarts looks by itself.
+        let _ = self.slot.cast(StatusMessage::Look);
+    }
+
+    /// The API has the pod like this: a status that was overwritten is written again.
+    pub fn seen(&self, uid: &str, pod: &Arc<Pod>) {
+        let revision = pod.metadata.resource_version.as_deref();
+        let Some(revision) = revision.and_then(|r| r.parse().ok()) else {
+            return;
+        };
+        let mut letters = self.desk.letters();
+        let overwritten = letters
+            .get_mut(uid)
+            .is_some_and(|letter| letter.seen(revision, pod));
+        drop(letters);
+        if overwritten {
+            let _ = self.slot.cast(StatusMessage::Look);
+        }
+    }
+
+    /// Has all statuses written again: somebody took the whole node for not ready, and its pods
+    /// with it.
+    pub fn repeat_all(&self) {
+        for letter in self.desk.letters().values_mut() {
+            letter.repeat();
+        }
         let _ = self.slot.cast(StatusMessage::Look);
     }
 
@@ -170,7 +177,7 @@ impl Statuses {
             let (runs, desk, myself) = (letter.runs, self.desk.clone(), myself.clone());
             tokio::spawn(async move {
                 let status = Some(Subresource::Status);
-                let written = api::patch(&desk.api, key.clone(), status, &patch).await;
+                let written = api::patch_at(&desk.api, key.clone(), status, &patch).await;
                 if runs && written.is_ok() {
                     desk.traces.reach(&uid, Stage::Report);
                 }
@@ -184,29 +191,24 @@ impl Statuses {
         }
     }
 
-    fn written(&self, uid: &str, version: u64) {
-        let mut letters = self.desk.letters();
-        if let Some(letter) = letters.get_mut(uid) {
-            letter.written = letter.written.max(version);
-            if letter.written == letter.version {
-                for waiting in letter.waiting.drain(..) {
-                    let _ = waiting.send(());
-                }
-            }
+    fn written(&self, uid: &str, version: u64, revision: Option<u64>) {
+        if let Some(letter) = self.desk.letters().get_mut(uid) {
+            letter.written(version, revision);
         }
     }
 }
 
 /// What a pod that is gone (or refuses its status for good) was to be told no longer matters.
-fn outcome(key: &ObjectKey, written: Result<(), StatusError>) -> Outcome {
-    let Err(error) = written else {
-        return Outcome::Done;
+fn outcome(key: &ObjectKey, written: Result<u64, StatusError>) -> Outcome {
+    let error = match written {
+        Ok(revision) => return Outcome::Done(Some(revision)),
+        Err(error) => error,
     };
     match error.reason {
-        Reason::NotFound => Outcome::Done,
+        Reason::NotFound => Outcome::Done(None),
         Reason::Invalid | Reason::BadRequest | Reason::Forbidden => {
             tracing::error!(pod.key = %key, %error, "pod status was refused");
-            Outcome::Done
+            Outcome::Done(None)
         }
         _ => {
             tracing::debug!(pod.key = %key, %error, "pod status was not written yet");
@@ -241,11 +243,11 @@ impl Actor for Statuses {
             StatusMessage::Written {
                 uid,
                 version,
-                outcome: Outcome::Done,
+                outcome: Outcome::Done(revision),
             } => {
                 state.busy.remove(&uid);
                 state.failures.remove(&uid);
-                self.written(&uid, version);
+                self.written(&uid, version, revision);
             }
             StatusMessage::Written {
                 uid,

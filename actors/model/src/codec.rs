@@ -53,6 +53,20 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
     })
 }
 
+/// Encodes `value`, whose encoded form is expected to have about `size` bytes: it grows without
+/// being copied again and again.
+pub fn encode_sized<T: Serialize>(value: &T, size: usize) -> Result<Vec<u8>, CodecError> {
+    let mut bytes = Vec::with_capacity(size);
+    let config = bincode::config::standard();
+    bincode::serde::encode_into_std_write(value, &mut bytes, config).map_err(|source| {
+        CodecError::Encode {
+            what: std::any::type_name::<T>(),
+            source,
+        }
+    })?;
+    Ok(bytes)
+}
+
 /// Decodes one value that fills `bytes` exactly.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     let what = std::any::type_name::<T>();
@@ -77,6 +91,15 @@ mod tests {
             decode::<(u64, String, Vec<u8>)>(&bytes).expect("decodes"),
             value
         );
+    }
+
+    #[test]
+    fn an_expected_size_changes_nothing_of_the_encoded_form() {
+        let value = (7u64, "name".to_string(), vec![1u8, 2, 3]);
+        let plain = encode(&value).expect("encodes");
+        for size in [0, 100] {
+            assert_eq!(encode_sized(&value, size).expect("encodes"), plain);
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@ pub const GROUP_MASTERS: &str = "system:masters";
 pub const GROUP_AUTHENTICATED: &str = "system:authenticated";
 /// The group of every node agent.
 pub const GROUP_NODES: &str = "system:nodes";
+/// The group of nodes that hold the cluster's state.
+pub const GROUP_SERVERS: &str = "system:servers";
 
 /// A caller, as authentication found it. Authority travels in the message, so this goes with
 /// every request.
@@ -46,6 +48,11 @@ impl Identity {
     /// The agent of node `name` (Kubernetes, "Using Node Authorization").
     pub fn node(name: &str) -> Self {
         Self::new(format!("system:node:{name}"), [GROUP_NODES.to_string()])
+    }
+
+    /// Whether this is a node that holds the cluster's state, and may speak for others.
+    pub fn is_server(&self) -> bool {
+        self.node_name().is_some() && self.in_group(GROUP_SERVERS)
     }
 
     /// The node's name, when this is a node agent.

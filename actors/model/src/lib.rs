@@ -4,6 +4,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`bootstrap_token`] | the Secrets by which machines join |
 //! | [`codec`] | the binary format of frames and log entries |
 //! | [`object`] | keys, resources and the stored object with its lazily decoded form |
 //! | [`status`] | refusals in the shape of Kubernetes' `Status` |
@@ -25,7 +26,9 @@
 //! | [`reference`] | owners, and references for events |
 //! | [`printing`] | cells and rows of tables |
 //! | [`syntax`] | the syntaxes of names and keys |
+//! | [`taint`] | taints, and which pods bear them |
 
+pub mod bootstrap_token;
 pub mod codec;
 pub mod command;
 pub mod event;
@@ -45,6 +48,7 @@ pub mod request;
 pub mod selector;
 pub mod status;
 pub mod syntax;
+pub mod taint;
 pub mod view;
 pub mod watch;
 

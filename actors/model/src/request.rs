@@ -70,6 +70,14 @@ pub enum Request {
     },
     /// Binds pods to nodes in one transaction each (the scheduler's `binding` subresource).
     Bind(Vec<Binding>),
+    /// Asks a pod to leave its node (`policy/v1` `Eviction`, the `eviction` subresource): like its
+    /// deletion, but refused with `TooManyRequests` as long as something needs it there.
+    Evict {
+        /// The pod.
+        pod: ObjectKey,
+        /// How it is then deleted.
+        options: DeleteOptions,
+    },
 }
 
 /// A placement that the scheduler decided.

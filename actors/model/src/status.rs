@@ -243,7 +243,18 @@ impl StatusError {
         Self::new(Reason::InternalError, message)
     }
 
-    /// The server cannot answer now; the same request may succeed later.
+    /// Nothing is known of the outcome: the request may have been performed.
+    pub fn unknown_outcome(message: impl Into<String>) -> Self {
+        Self::new(Reason::ServiceUnavailable, message)
+    }
+
+    /// Whether the request is known not to have been performed, for want of a server that could:
+    /// the same one may be sent again.
+    pub fn is_undone(&self) -> bool {
+        self.reason == Reason::ServiceUnavailable && self.retry_after_s.is_some()
+    }
+
+    /// The server cannot answer now, and has done nothing; the same request may succeed later.
     pub fn unavailable(message: impl Into<String>) -> Self {
         let mut error = Self::new(Reason::ServiceUnavailable, message);
         error.retry_after_s = Some(1);

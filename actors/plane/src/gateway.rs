@@ -21,8 +21,10 @@ mod local;
 mod message;
 mod pages;
 mod perform;
+mod route;
 
 pub use actor::GatewayHandle;
+pub use route::Others;
 pub use local::LocalApi;
 pub use message::GatewayMessage;
 

@@ -3,14 +3,19 @@
 //! | module | what |
 //! |---|---|
 //! | [`raft_group`] | raft, its log and the watches: everything that holds the state |
+//! | [`wal`] | the state's directory, and what an operator does with it |
 //! | [`gateway`] | the one door to the state |
-//! | [`session`] | the client port |
+//! | [`cluster`] | a server among the other nodes |
+//! | [`admitting`] | who becomes a member, certificates, founding |
+//! | [`session`] | sessions of the native protocol |
 //! | [`controller`] | the shell around every controller core |
 //! | [`scheduler`] | the shell around the scheduler's core |
 //! | [`events`] | the writer of events |
 //! | [`pki`] | certificates and the administrator's kubeconfig |
 
+pub mod admitting;
 pub mod bootstrap;
+pub mod cluster;
 pub mod controller;
 pub mod events;
 pub mod gateway;
@@ -20,8 +25,9 @@ pub mod raft;
 pub mod raft_group;
 pub mod scheduler;
 pub mod session;
-mod wal;
+mod tenure;
+pub mod wal;
 pub mod watch;
 
-pub use plane::Plane;
+pub use plane::{Plane, PlaneArgs, state_dir};
 pub use wal::WalError;

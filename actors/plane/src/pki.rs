@@ -1,5 +1,5 @@
-//! The cluster's certificates: one CA, made at first start, and what it signs. Keys are ECDSA
-//! P-256, files are 0600 in a 0700 folder, and nothing of a key ever reaches a log.
+//! The client port's TLS and the administrator's kubeconfig. The CA itself, and every node's
+//! credentials, are `kabuki_cluster`'s.
 //!
 //! ```text
 //! <data-dir>/pki/ca.crt ca.key          the cluster's CA, ten years
@@ -7,11 +7,10 @@
 //! <data-dir>/admin.kubeconfig           an administrator's client certificate
 //! ```
 
-mod authority;
-mod files;
 mod kubeconfig;
 mod tls;
 
-pub use authority::{Authority, Issued, PkiError};
+pub use kabuki_cluster::authority::{Authority, Issued, PkiError};
+pub use kabuki_cluster::certificate::identity_of;
 pub use kubeconfig::write_admin_kubeconfig;
-pub use tls::{identity_of, server_config};
+pub use tls::server_config;

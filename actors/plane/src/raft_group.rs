@@ -4,7 +4,7 @@
 //!   raft-group (one for all)
 //!   ├── wal      opens the directory; refuses it when it is damaged
 //!   ├── watch    the history outlives it
-//!   └── raft     replays the log, leads when it is alone
+//!   └── raft     replays the log, leads when it is alone or elected
 //! ```
 //!
 //! All or none: what one of them has in memory is only right together with what the others have.
@@ -60,7 +60,7 @@ pub struct RaftGroup {
 impl RaftGroup {
     /// The handles of a group that is yet to run.
     pub fn new(args: &RaftGroupArgs) -> Self {
-        let raft = RaftHandle::new(args.raft.clone());
+        let raft = RaftHandle::new(args.raft.clone(), args.directory.clone());
         let watch = WatchHandle::new(raft.clone(), args.watch);
         Self { raft, watch }
     }
@@ -85,13 +85,14 @@ pub async fn start_raft_group(
 
 fn supervisor(group: &RaftGroup, args: &RaftGroupArgs) -> SupervisorSpec {
     let wal = Slot::new("wal");
-    let (directory, voters) = (args.directory.clone(), args.raft.voters.clone());
+    let (directory, id, start) = (args.directory.clone(), args.raft.id, args.raft.start);
     let log = ChildSpec::worker("wal", &wal, move |_place| {
         (
             Wal,
             WalArgs {
                 directory: directory.clone(),
-                voters: voters.clone(),
+                id,
+                start,
             },
         )
     });

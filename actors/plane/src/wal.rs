@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   DIR/FORMAT            the version of this layout, written last when the directory is made
+//!   DIR/server            the id of the server that the directory is for
 //!   DIR/lock              held while a process uses the directory
 //!   DIR/synced            the last entry that is known to be on disk
 //!   DIR/log/              the log itself (raft-engine)
@@ -15,6 +16,7 @@
 //! - entries and hard state that are reported as persisted survive a power failure;
 //! - all appends that wait go to disk with one sync;
 //! - the log reaches back to the older of the two snapshots, so that either of them suffices;
+//! - another server's snapshot takes the place of everything at one moment, its rename;
 //! - a directory that has lost an entry which was once reported, or has a damaged file, is refused
 //!   with the file's name, the place and the remedy; refusing changes nothing in it.
 //!
@@ -24,6 +26,7 @@ mod actor;
 mod directory;
 mod files;
 mod log;
+mod offline;
 mod snapshots;
 mod watermark;
 mod writer;
@@ -32,21 +35,8 @@ mod writer;
 mod tests;
 
 pub use directory::WalError;
+pub use offline::{backup, force_single_voter, last_index, restore, server_id};
 
+pub(crate) use crate::raft::core::Recovered;
 pub(crate) use actor::{Wal, WalArgs, WalMessage};
-pub(crate) use log::Append;
 pub(crate) use writer::{Report, WalReport, WalWriter};
-
-use kabuki_store::{Position, Snapshot};
-use raft::eraftpb::{ConfState, Entry, HardState};
-
-/// What a directory holds when it is opened.
-pub(crate) struct Recovered {
-    pub(crate) snapshot: Snapshot,
-    pub(crate) conf_state: ConfState,
-    pub(crate) hard_state: HardState,
-    /// The entry before the first that the log holds.
-    pub(crate) base: Position,
-    /// The entries after the snapshot, without gaps.
-    pub(crate) entries: Vec<Entry>,
-}

@@ -6,6 +6,10 @@ mod crash;
 mod disk;
 #[path = "state/group.rs"]
 mod group;
+#[path = "state/network.rs"]
+mod network;
+#[path = "state/servers.rs"]
+mod servers;
 #[path = "state/support.rs"]
 mod support;
 #[path = "state/watching.rs"]

@@ -2,8 +2,35 @@
 //! watches and streams at once; dropping any of them cancels it on the server.
 
 mod connection;
+mod servers;
 
 pub use connection::Client;
+
+use kabuki_model::StatusError;
+
+/// Why a call has no answer.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Failure {
+    /// The request never left: nothing was done.
+    #[error("{0}")]
+    NotSent(String),
+    /// The connection broke before the answer came: nothing is known of the outcome.
+    #[error("{0}")]
+    Lost(String),
+    /// The server refused.
+    #[error(transparent)]
+    Refused(StatusError),
+}
+
+impl From<Failure> for StatusError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::NotSent(why) => Self::unavailable(why),
+            Failure::Lost(why) => Self::unknown_outcome(why),
+            Failure::Refused(error) => error,
+        }
+    }
+}
 
 /// Why a session could not be opened.
 #[derive(Debug, thiserror::Error)]

@@ -8,10 +8,14 @@
 //! | [`session`] | a client to the node's client port: the frames of the native protocol |
 //! | [`client`] | the client's side of a session, over any byte stream |
 //! | [`frame`] | how frames are cut out of a byte stream |
+//! | [`join`] | a machine that wants to become a node, to a server |
+//! | [`cluster`] | members among each other |
 
 pub mod api;
 pub mod client;
+pub mod cluster;
 pub mod frame;
+pub mod join;
 pub mod node;
 pub mod session;
 

@@ -7,8 +7,11 @@
 //! sends on a stream is limited the same way by [`ServerFrame::Credit`]. A side that runs out of
 //! credit and sends all the same is disconnected.
 
+use crate::join::{JoinRefusal, JoinRequest, Joined, Role};
 use crate::node::{FromNode, NodeRequest, ToNode};
+use bytes::Bytes;
 use kabuki_model::StatusError;
+use kabuki_model::identity::Identity;
 use kabuki_model::request::{Answer, Request};
 use kabuki_model::watch::{WatchEvent, WatchRequest};
 use serde::{Deserialize, Serialize};
@@ -16,7 +19,7 @@ use serde::{Deserialize, Serialize};
 /// The protocol name that both sides choose in the TLS handshake.
 pub const ALPN: &[u8] = b"kabuki/1";
 /// The version of these messages; both sides must have the same.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Frames that a side may send on a watch or stream before the other grants more.
 pub const INITIAL_CREDIT: u32 = 32;
 /// No frame is larger, in bytes. An object may have 1.5 MiB, a list is cut into several frames.
@@ -81,6 +84,55 @@ pub enum Call {
     Version,
     /// Who asks, as the server sees it: one [`Reply::WhoAmI`].
     WhoAmI,
+    /// A read that any server answers from what it has, if that is fresh enough.
+    Stale {
+        /// A `Get` or `List`.
+        request: Request,
+        /// How long the server may have been without news of the leader, in milliseconds;
+        /// `None` takes any state.
+        max_staleness_ms: Option<u64>,
+    },
+    /// A request that another server's client made; only servers may ask this.
+    Forward {
+        /// Who asked.
+        who: Identity,
+        /// What for.
+        request: Request,
+    },
+    /// A node's certificate anew, for the key of this request (PEM); only the node itself may ask.
+    Certify {
+        /// The certificate request.
+        csr_pem: String,
+    },
+    /// The members of the cluster: one [`Reply::Members`].
+    Members,
+    /// Joining, handed on by the server that was asked; only servers may ask this.
+    Join(Box<JoinRequest>),
+    /// One consistent snapshot of the whole state: frames [`Reply::Bytes`]; administrators only.
+    Backup,
+}
+
+/// A member as `kabuki members` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberInfo {
+    /// The node's name.
+    pub name: String,
+    /// Its role.
+    pub role: Role,
+    /// Its port.
+    pub address: String,
+    /// Among servers: `leader`, `voter`, `learner`, or empty when it takes no part yet.
+    pub vote: String,
+    /// How many entries of the log it is behind the leader; `None` for workers, or when unknown.
+    pub lag: Option<u64>,
+    /// The session of the leader with it: `connected`, `connecting`, `lost`, `self`.
+    pub session: String,
+    /// Milliseconds since the leader last heard of it.
+    pub heard_ms: Option<u64>,
+    /// When its certificate ends: seconds since the epoch.
+    pub certificate_ends_s: Option<i64>,
+    /// The program's version.
+    pub program: String,
 }
 
 /// From the server.
@@ -128,7 +180,20 @@ pub enum Reply {
     /// Of [`Call::Version`].
     Version(VersionInfo),
     /// Of [`Call::WhoAmI`].
-    WhoAmI(kabuki_model::identity::Identity),
+    WhoAmI(Identity),
+    /// Of [`Call::Certify`].
+    Certificate {
+        /// The certificate, in PEM.
+        certificate_pem: String,
+        /// Every CA that the cluster trusts, in PEM.
+        bundle_pem: String,
+    },
+    /// Of [`Call::Members`].
+    Members(Vec<MemberInfo>),
+    /// Of [`Call::Join`].
+    Joined(Box<Result<Joined, JoinRefusal>>),
+    /// Of [`Call::Backup`]: a part of the file.
+    Bytes(Bytes),
 }
 
 /// Who serves.

@@ -10,7 +10,7 @@ use crate::reconciler::{Outcome, Reconciler};
 use crate::requests;
 use jiff::Timestamp;
 use kabuki_model::k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kabuki_model::kind::{self, Scope};
+use kabuki_model::kind::{self, Kind, Scope};
 use kabuki_model::request::{DeleteOptions, Propagation};
 use kabuki_model::view::{Index, View};
 use kabuki_model::{ObjectKey, Resource, Stored};
@@ -59,11 +59,6 @@ impl Reconciler for GarbageCollector {
                 keys.extend(dependents(view, &object.uid).map(|d| d.key.clone()));
             }
         } else {
-            // An owner that came and went while the watch was lost was never told of.
-            let mut owners = meta.owner_references.iter().flatten();
-            if owners.any(|o| matches!(find(view, object, o), Owner::Absent)) {
-                keys.push(object.key.clone());
-            }
             return keys;
         }
         // Owners may be waiting for exactly this.
@@ -79,6 +74,25 @@ impl Reconciler for GarbageCollector {
             {
                 keys.push(owner.key.clone());
             }
+        }
+        keys
+    }
+
+    /// An owner that came and went leaves dependents that were looked at while it was there; a
+    /// dependent that did may leave an owner that still waits for it.
+    fn relisted(&self, view: &dyn View, resource: &Resource) -> Vec<ObjectKey> {
+        let may_have_been_left = |object: &Stored| {
+            let meta = object.meta();
+            let mut owners = meta.owner_references.iter().flatten();
+            waits_for(meta, FOREGROUND)
+                || waits_for(meta, ORPHAN)
+                || owners.any(|o| names(o, resource) && is_absent(view, object, o))
+        };
+        let mut keys = Vec::new();
+        for resource in self.watches() {
+            let objects = view.scan(&resource, None, None);
+            let left = objects.filter(|o| may_have_been_left(o));
+            keys.extend(left.map(|o| o.key.clone()));
         }
         keys
     }
@@ -140,11 +154,23 @@ enum Owner<'a> {
     Absent,
 }
 
-fn find<'a>(view: &'a dyn View, dependent: &Stored, owner: &OwnerReference) -> Owner<'a> {
-    let kind = kind::all()
+fn kind_of(owner: &OwnerReference) -> Option<&'static Kind> {
+    kind::all()
         .iter()
-        .find(|k| k.names.kind == owner.kind && k.names.group == group(&owner.api_version));
-    let Some(kind) = kind else {
+        .find(|k| k.names.kind == owner.kind && k.names.group == group(&owner.api_version))
+}
+
+/// Whether the owner is of this resource.
+fn names(owner: &OwnerReference, resource: &Resource) -> bool {
+    kind_of(owner).is_some_and(|k| k.resource == *resource)
+}
+
+fn is_absent(view: &dyn View, dependent: &Stored, owner: &OwnerReference) -> bool {
+    matches!(find(view, dependent, owner), Owner::Absent)
+}
+
+fn find<'a>(view: &'a dyn View, dependent: &Stored, owner: &OwnerReference) -> Owner<'a> {
+    let Some(kind) = kind_of(owner) else {
         return Owner::Solid;
     };
     let namespace = match kind.scope() {

@@ -14,12 +14,19 @@
 //! | `garbage` | dependents of owners that are gone or going |
 //! | `serviceaccount` | the default account of every namespace |
 //! | `event_expiry` | events that nobody will look at any more |
-//! | `pod_gc` | pods of nodes that are gone, and too many ended ones |
+//! | `pod_gc` | pods of nodes that are gone or off, and too many ended ones |
+//! | `node_lifecycle` | what a node's conditions mean: taints, pods that are not ready |
+//! | `taint_eviction` | pods leave nodes whose taints they do not bear |
+//! | `token_cleaner` | bootstrap tokens that have expired |
+//!
+//! [`liveness`] is no controller: what the leader makes of nodes that it does not hear of.
 
 mod deployment;
 mod event_expiry;
 mod garbage;
+pub mod liveness;
 mod namespace;
+mod node_lifecycle;
 mod ownership;
 mod pod_gc;
 mod pods;
@@ -28,9 +35,12 @@ mod replicaset;
 mod report;
 mod requests;
 mod serviceaccount;
+mod taint_eviction;
+mod token_cleaner;
 #[cfg(test)]
 mod world;
 
+pub use liveness::{DEFAULT_GRACE, Liveness, assess};
 pub use reconciler::{Action, Outcome, Reconciler};
 
 use std::sync::Arc;
@@ -45,5 +55,8 @@ pub fn all() -> Vec<Arc<dyn Reconciler>> {
         Arc::new(serviceaccount::ServiceAccounts),
         Arc::new(event_expiry::EventExpiry),
         Arc::new(pod_gc::PodGarbage),
+        Arc::new(node_lifecycle::NodeLifecycle),
+        Arc::new(taint_eviction::TaintEviction),
+        Arc::new(token_cleaner::TokenCleaner),
     ]
 }

@@ -1,7 +1,11 @@
 //! What controllers ask of a pod: whether it counts, is ready, is available.
 
+use crate::requests::whole_second;
 use jiff::{SignedDuration, Timestamp};
 use kabuki_model::k8s_openapi::api::core::v1::{Pod, PodCondition};
+use kabuki_model::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+const DISRUPTION: &str = "DisruptionTarget";
 
 /// The pod's phase; empty when it has none yet.
 pub(crate) fn phase(pod: &Pod) -> &str {
@@ -74,6 +78,34 @@ pub(crate) fn is_available(pod: &Pod, min_ready_s: i32, now: Timestamp) -> bool 
         Some(at) => at <= now,
         None => false,
     }
+}
+
+/// Its conditions with `DisruptionTarget` among them, which says why the pod is about to be taken
+/// away; `None` when that is there already.
+pub(crate) fn disrupted(
+    pod: &Pod,
+    reason: &str,
+    message: &str,
+    now: Timestamp,
+) -> Option<Vec<PodCondition>> {
+    let held = pod.status.as_ref().and_then(|s| s.conditions.clone());
+    let mut conditions = held.unwrap_or_default();
+    if conditions
+        .iter()
+        .any(|c| c.type_ == DISRUPTION && c.status == "True")
+    {
+        return None;
+    }
+    conditions.retain(|c| c.type_ != DISRUPTION);
+    conditions.push(PodCondition {
+        type_: DISRUPTION.to_string(),
+        status: "True".to_string(),
+        reason: Some(reason.to_string()),
+        message: Some(message.to_string()),
+        last_transition_time: Some(Time(whole_second(now))),
+        ..PodCondition::default()
+    });
+    Some(conditions)
 }
 
 /// How often its most restarted container was restarted.

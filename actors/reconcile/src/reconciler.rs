@@ -29,6 +29,13 @@ pub trait Reconciler: Send + Sync + 'static {
         removed: bool,
     ) -> Vec<ObjectKey>;
 
+    /// The keys to reconcile after the watch of `resource` was lost and begun again with a list.
+    /// What was known before and is gone was told as removed; what came and went meanwhile is
+    /// told by nobody.
+    fn relisted(&self, _view: &dyn View, _resource: &Resource) -> Vec<ObjectKey> {
+        Vec::new()
+    }
+
     /// Brings the object of `key` (which may be gone) closer to what is desired.
     fn reconcile(&self, view: &dyn View, key: &ObjectKey, now: Timestamp) -> Outcome;
 

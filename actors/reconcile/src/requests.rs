@@ -1,6 +1,7 @@
 //! The requests that cores make, each with the preconditions that keep it from hitting a
 //! successor of the object that was looked at, or a newer form of it.
 
+use jiff::Timestamp;
 use kabuki_model::request::{DeleteOptions, PatchType, Request, Subresource, WriteOptions};
 use kabuki_model::{ObjectKey, Resource, Stored};
 use serde::Serialize;
@@ -74,6 +75,27 @@ pub(crate) fn replace_part(object: &Stored, part: Subresource, mut body: Value) 
         object: body.to_string().into(),
         options: options(),
     }
+}
+
+/// Changes fields of the status of exactly the form of the object that was looked at: lists in
+/// a status are replaced whole, so that nothing that was written meanwhile may be lost.
+pub(crate) fn patch_status(object: &Stored, status: Value) -> Request {
+    let patch = json!({
+        "metadata": {"uid": &*object.uid, "resourceVersion": object.revision.to_string()},
+        "status": status,
+    });
+    Request::Patch {
+        key: object.key.clone(),
+        subresource: Some(Subresource::Status),
+        patch_type: PatchType::Merge,
+        patch: patch.to_string().into(),
+        options: options(),
+    }
+}
+
+/// Kubernetes' times have whole seconds.
+pub(crate) fn whole_second(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 /// Deletes exactly this object, in whatever form it is by then.

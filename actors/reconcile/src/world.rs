@@ -9,7 +9,7 @@ use kabuki_model::object::canonical_json;
 use kabuki_model::request::{DeleteOptions, PatchType, Propagation, Request, Subresource};
 use kabuki_model::status::StatusError;
 use kabuki_model::view::View;
-use kabuki_model::{ObjectKey, Stored, kind};
+use kabuki_model::{ObjectKey, Resource, Stored, kind};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -149,6 +149,19 @@ impl World {
         }
     }
 
+    /// What is to be done is forgotten, as if nothing of it had been told.
+    pub(crate) fn forget_changes(&mut self) {
+        self.ready.clear();
+    }
+
+    /// A watch was lost and begins again with a list.
+    pub(crate) fn relisted(&mut self, resource: &Resource) {
+        for (index, core) in self.cores.iter().enumerate() {
+            let keys = core.relisted(&self.view, resource);
+            self.ready.extend(keys.into_iter().map(|key| (index, key)));
+        }
+    }
+
     /// Lets time pass, one due key after the other.
     pub(crate) fn advance(&mut self, by: SignedDuration) {
         let end = self.now + by;
@@ -216,6 +229,13 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Performs requests that come from elsewhere.
+    pub(crate) fn perform_all(&mut self, requests: &[Request]) {
+        for request in requests {
+            self.request(request).expect("is performed");
+        }
     }
 
     fn request(&mut self, request: &Request) -> Result<(), StatusError> {

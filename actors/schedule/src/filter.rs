@@ -6,6 +6,7 @@ use crate::node::Node;
 use crate::pod::Class;
 use crate::selection;
 use kabuki_model::k8s_openapi::api::core::v1::{Taint, Toleration};
+use kabuki_model::taint::{NO_EXECUTE, NO_SCHEDULE, UNSCHEDULABLE, tolerating};
 use std::fmt;
 
 /// A filter.
@@ -73,7 +74,7 @@ pub(crate) fn refusals(class: &Class, node: &Node) -> Vec<Reason> {
     if node.unschedulable && !tolerates(&class.tolerations, &unschedulable_taint()) {
         return vec![Reason::Unschedulable];
     }
-    let repels = |taint: &&Taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute");
+    let repels = |taint: &&Taint| matches!(taint.effect.as_str(), NO_SCHEDULE | NO_EXECUTE);
     if !node
         .taints
         .iter()
@@ -94,8 +95,8 @@ pub(crate) fn refusals(class: &Class, node: &Node) -> Vec<Reason> {
 
 fn unschedulable_taint() -> Taint {
     Taint {
-        key: "node.kubernetes.io/unschedulable".to_string(),
-        effect: "NoSchedule".to_string(),
+        key: UNSCHEDULABLE.to_string(),
+        effect: NO_SCHEDULE.to_string(),
         ..Taint::default()
     }
 }
@@ -114,18 +115,7 @@ fn chosen(class: &Class, node: &Node) -> bool {
 }
 
 pub(crate) fn tolerates(tolerations: &[Toleration], taint: &Taint) -> bool {
-    tolerations.iter().any(|t| {
-        let text = |field: &Option<String>| field.clone().unwrap_or_default();
-        let (key, effect, operator) = (text(&t.key), text(&t.effect), text(&t.operator));
-        let value = || text(&t.value) == text(&taint.value);
-        (effect.is_empty() || effect == taint.effect)
-            && (key.is_empty() || key == taint.key)
-            && match operator.as_str() {
-                "Exists" => true,
-                "" | "Equal" => !key.is_empty() && value(),
-                _ => false,
-            }
-    })
+    tolerating(tolerations, taint).is_some()
 }
 
 /// What the node has too little of.

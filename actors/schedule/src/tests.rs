@@ -147,6 +147,17 @@ fn each_filter_refuses_what_it_must_and_nothing_else() {
             toleration(json!({"key": "gpu", "operator": "Exists", "effect": "NoSchedule"})),
             repelled,
         ),
+        // What admission adds to every pod says how long it stays on a node that is lost, not
+        // that it goes there.
+        (
+            json!({"taints": [{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]}),
+            json!({}),
+            toleration(json!({
+                "key": "node.kubernetes.io/not-ready", "operator": "Exists",
+                "effect": "NoExecute", "tolerationSeconds": 300,
+            })),
+            repelled,
+        ),
         (
             json!({"taints": [{"key": "k", "effect": "PreferNoSchedule"}]}),
             json!({}),

@@ -172,6 +172,19 @@ impl FakeApi {
                     .remove(&key);
                 Ok(Answer::object(object))
             }
+            Request::Evict { pod, options } => {
+                let object = self.get(&pod)?;
+                let note = match (options.dry_run, options.grace_period_s) {
+                    (true, _) => " (dry run)".to_string(),
+                    (false, grace) => grace.map_or(String::new(), |g| format!(" {g}s")),
+                };
+                self.note("evict", format!("{pod}{note}"));
+                if !options.dry_run {
+                    let mut state = self.state.lock().expect("not poisoned");
+                    state.objects.remove(&pod);
+                }
+                Ok(Answer::object(object))
+            }
             other => Err(StatusError::bad_request(format!("not faked: {other:?}"))),
         }
     }

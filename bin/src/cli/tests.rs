@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Runs a command line; what it wrote, and what it failed with.
-async fn run(session: &Session, line: &[&str]) -> (String, Outcome) {
+pub(super) async fn run(session: &Session, line: &[&str]) -> (String, Outcome) {
     let before = session.out.written().len();
     let words = std::iter::once("kabuki").chain(line.iter().copied());
     let matches = command().try_get_matches_from(words).expect("arguments");
@@ -19,13 +19,13 @@ async fn run(session: &Session, line: &[&str]) -> (String, Outcome) {
     (session.out.written()[before..].to_string(), outcome)
 }
 
-async fn said(session: &Session, line: &[&str]) -> String {
+pub(super) async fn said(session: &Session, line: &[&str]) -> String {
     let (text, outcome) = run(session, line).await;
     assert_eq!(outcome, Ok(()), "{line:?}");
     text
 }
 
-async fn refused(session: &Session, line: &[&str]) -> String {
+pub(super) async fn refused(session: &Session, line: &[&str]) -> String {
     run(session, line).await.1.expect_err("refused").text()
 }
 

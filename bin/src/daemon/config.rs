@@ -1,7 +1,17 @@
 //! What a node is told: flags, then the configuration file, then defaults.
 
+mod joining;
+mod own;
+
+pub use joining::{JoinArgs, Joining};
+pub use own::{Own, OwnArgs};
+
 use anyhow::{Context, bail};
+use jiff::SignedDuration;
+use kabuki_net::plan::NetworkMode;
+use own::OwnFile;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -13,7 +23,11 @@ pub const DEFAULT_DATA_DIR: &str = "/var/lib/kabuki";
 #[command(after_help = "Examples:\n  \
     # A cluster of one, on the standard data directory and port\n  \
     kabuki node\n\n  \
-    # A second one on the same machine, apart from the first\n  \
+    # A second one, on another machine: `kabuki token create` on the first prints this\n  \
+    kabuki node --join 10.0.0.1 --token K1-...\n\n  \
+    # The same on a local network, where nodes find each other\n  \
+    kabuki node --token K1-...\n\n  \
+    # A cluster apart from the first on the same machine\n  \
     kabuki node --data-dir /tmp/kabuki --listen 127.0.0.1:7443 --pod-cidr 10.98.0.0/24")]
 pub struct NodeArgs {
     /// The node's name [default: the host's name]
@@ -25,14 +39,27 @@ pub struct NodeArgs {
     /// Where clients connect [default: 0.0.0.0:6443]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
-    /// The addresses of this node's pods [default: 10.244.0.0/24]
+    #[command(flatten)]
+    pub joining: JoinArgs,
+    /// The addresses of the pods of a new cluster, of which each node gets a block
+    /// [default: 10.244.0.0/16]
     #[arg(long, value_name = "CIDR")]
     pub pod_cidr: Option<String>,
-    /// The addresses of services [default: 10.96.0.0/16]
+    /// The addresses of the services of a new cluster [default: 10.96.0.0/16]
     #[arg(long, value_name = "CIDR")]
     pub service_cidr: Option<String>,
-    /// A YAML file with the same settings (name, dataDir, listen, podCidr, serviceCidr) and
-    /// maxPods; flags win
+    /// How other nodes' pods are reached: by plain routes (direct), through VXLAN (vxlan), or by
+    /// plain routes where nodes share a segment and VXLAN elsewhere (auto); the same on all
+    /// nodes [default: auto]
+    #[arg(long, value_name = "vxlan|direct|auto")]
+    pub network: Option<NetworkMode>,
+    #[command(flatten)]
+    pub own: OwnArgs,
+    /// How long a node may be silent before it counts as not ready; for servers [default: 5s]
+    #[arg(long, value_name = "DURATION")]
+    pub node_monitor_grace_period: Option<SignedDuration>,
+    /// A YAML file with the same settings (name, dataDir, listen, podCidr, serviceCidr, network,
+    /// labels, taints, systemReserved, kubeReserved) and maxPods; flags win
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -45,7 +72,16 @@ struct File {
     listen: Option<SocketAddr>,
     pod_cidr: Option<String>,
     service_cidr: Option<String>,
+    network: Option<NetworkMode>,
     max_pods: Option<u32>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    taints: Vec<String>,
+    #[serde(default)]
+    system_reserved: BTreeMap<String, String>,
+    #[serde(default)]
+    kube_reserved: BTreeMap<String, String>,
 }
 
 /// The settings of a node.
@@ -53,16 +89,26 @@ struct File {
 pub struct Config {
     /// The node's name: an RFC 1123 subdomain.
     pub name: String,
+    /// Whether somebody chose the name.
+    pub name_given: bool,
+    /// How the node comes into its cluster.
+    pub joining: Joining,
     /// Where everything of this node is kept.
     pub data_dir: PathBuf,
     /// Where clients connect.
     pub listen: SocketAddr,
-    /// The addresses of this node's pods.
+    /// The addresses of the pods of a new cluster.
     pub pod_cidr: String,
     /// The addresses of services.
     pub service_cidr: String,
+    /// How other nodes' pods are reached.
+    pub network: NetworkMode,
+    /// How long a node may be silent; `None` is the control plane's default.
+    pub node_grace: Option<SignedDuration>,
     /// How many pods the node takes; `None` is the agent's default.
     pub max_pods: Option<u32>,
+    /// What the node says of itself and keeps for itself.
+    pub own: Own,
 }
 
 impl Config {
@@ -72,7 +118,16 @@ impl Config {
             Some(path) => read_file(path)?,
             None => File::default(),
         };
-        let name = match args.name.or(file.name) {
+        let own = OwnFile {
+            labels: file.labels,
+            taints: file.taints,
+            system_reserved: file.system_reserved,
+            kube_reserved: file.kube_reserved,
+        };
+        let joining = Joining::settle(&args.joining)?;
+        let given = args.name.or(file.name);
+        let name_given = given.is_some();
+        let name = match given {
             Some(name) => name,
             None => host_name()?,
         };
@@ -86,6 +141,8 @@ impl Config {
             .with_context(|| format!("--data-dir {}", data_dir.display()))?;
         let config = Self {
             name,
+            name_given,
+            joining,
             data_dir,
             listen: args
                 .listen
@@ -94,12 +151,15 @@ impl Config {
             pod_cidr: args
                 .pod_cidr
                 .or(file.pod_cidr)
-                .unwrap_or_else(|| "10.244.0.0/24".into()),
+                .unwrap_or_else(|| "10.244.0.0/16".into()),
             service_cidr: args
                 .service_cidr
                 .or(file.service_cidr)
                 .unwrap_or_else(|| "10.96.0.0/16".into()),
+            network: args.network.or(file.network).unwrap_or_default(),
+            node_grace: args.node_monitor_grace_period,
             max_pods: file.max_pods,
+            own: Own::settle(&args.own, own)?,
         };
         check_cidr("--pod-cidr", &config.pod_cidr)?;
         check_cidr("--service-cidr", &config.service_cidr)?;
@@ -160,10 +220,14 @@ mod tests {
     fn args() -> NodeArgs {
         NodeArgs {
             name: Some("a".into()),
+            joining: JoinArgs::default(),
             data_dir: None,
             listen: None,
             pod_cidr: None,
             service_cidr: None,
+            network: None,
+            own: OwnArgs::default(),
+            node_monitor_grace_period: None,
             config: None,
         }
     }
@@ -172,7 +236,9 @@ mod tests {
     fn flags_win_over_the_file_and_the_file_over_defaults() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("node.yaml");
-        std::fs::write(&path, "name: b\npodCidr: 10.9.0.0/24\n").expect("writes");
+        let text = "name: b\npodCidr: 10.9.0.0/24\nlabels: {rack: \"7\"}\ntaints: [a:NoSchedule]\n\
+                    systemReserved: {memory: 1Gi}\n";
+        std::fs::write(&path, text).expect("writes");
         let mut given = args();
         given.config = Some(path);
         let config = Config::settle(given).expect("is fine");
@@ -181,6 +247,26 @@ mod tests {
             ("a", "10.9.0.0/24")
         );
         assert_eq!(config.listen.port(), 6443);
+        assert_eq!(config.own.labels["rack"], "7");
+        assert_eq!(config.own.taints[0].key, "a");
+        assert_eq!(config.own.reserved[0].memory, 1 << 30);
+    }
+
+    #[test]
+    fn the_network_mode_is_auto_unless_told_otherwise() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("node.yaml");
+        std::fs::write(&path, "network: direct\n").expect("writes");
+        let mut given = args();
+        let settled = |given: &NodeArgs| Config::settle(given.clone()).map(|c| c.network);
+        assert_eq!(settled(&given).expect("is fine"), NetworkMode::Auto);
+        given.config = Some(path.clone());
+        assert_eq!(settled(&given).expect("is fine"), NetworkMode::Direct);
+        given.network = Some(NetworkMode::Vxlan);
+        assert_eq!(settled(&given).expect("is fine"), NetworkMode::Vxlan);
+        std::fs::write(&path, "network: fast\n").expect("writes");
+        let error = format!("{:#}", settled(&given).expect_err("refused"));
+        assert!(error.contains("unknown variant `fast`"), "{error}");
     }
 
     #[test]

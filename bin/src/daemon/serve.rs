@@ -1,34 +1,28 @@
-//! Wires a node and runs it until it is told to end.
-//!
-//! ```text
-//! node (one-for-one)
-//! ├── plane (rest-for-one)    raft group, gateway, events, controllers, scheduler
-//! ├── clients (one-for-one)   the client port
-//! └── agent (one-for-one)     pods, images, the Node object
-//! ```
+//! Runs a node until it is told to end: settles how it came into its cluster, puts its parts
+//! together, starts them.
 
 use super::config::{Config, DEFAULT_DATA_DIR, NodeArgs};
-use super::{addresses, demo, descriptors, journal, lock};
+use super::{demo, descriptors, journal, lock, membership, node, server, worker};
 use anyhow::{Context, anyhow, bail};
-use kabuki_agent::{AgentConfig, NodeAgent};
-use kabuki_kit::{Root, Strategy, SupervisorSpec, Tree};
-use kabuki_model::identity::Identity;
-use kabuki_plane::pki::{self, Authority};
-use kabuki_plane::session::{ClientPort, Nodes, Services};
-use kabuki_plane::{Plane, bootstrap};
-use kabuki_protocol::NodeHandle;
-use kabuki_protocol::session::{ALPN, VersionInfo};
+use kabuki_kit::{Root, Tree};
+use kabuki_model::view::View as _;
+use kabuki_model::{ObjectKey, Resource};
+use kabuki_plane::admitting::{Founding, admin_authority, bootstrap_cluster};
+use kabuki_plane::pki::Authority;
+use kabuki_plane::{bootstrap, pki};
+use kabuki_protocol::join::Role;
+use kabuki_protocol::session::VersionInfo;
 use std::io::{ErrorKind, IsTerminal};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How long stopping everything may take; containers are not touched.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
-/// A node is restarted as a whole only when a part of it failed this often.
-const RESTARTS: u32 = 64;
+/// How long a server that has joined may take to get the state.
+const CATCH_UP_LIMIT: Duration = Duration::from_secs(120);
 
 /// `kabuki node`
 pub fn run(args: NodeArgs) -> anyhow::Result<()> {
@@ -91,86 +85,157 @@ fn refuse_port(listen: SocketAddr) -> anyhow::Result<()> {
     }
 }
 
-/// The only node there is, yet.
-struct OnlyNode {
-    name: String,
-    node: NodeHandle,
-}
-
-impl Nodes for OnlyNode {
-    fn node(&self, name: &str) -> Option<NodeHandle> {
-        (name == self.name).then(|| self.node.clone())
+async fn serve(config: &Config, started: Instant) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
+    let membership = tokio::select! {
+        settled = membership::settle(config) => settled?,
+        name = signals.next() => {
+            tracing::info!("{name} before this node was in a cluster");
+            return Ok(());
+        }
+    };
+    let tree = Tree::new();
+    // Never that of an earlier start, and never zero, which stands for none.
+    let boot = rand::random::<u64>() | 1;
+    let version = version_info(&membership.member.name);
+    match membership.member.role {
+        Role::Server => {
+            let server = server::assemble(config, &membership, boot, version, &tree).await?;
+            show_demo(&server.parts).await;
+            let spec = node::tree(server.plane.child(), &server.parts);
+            let mut root = Root::start(&tree, "node", spec).await?;
+            let kubeconfig = tokio::select! {
+                ready = prepare(config, &membership, &server) => ready?,
+                name = signals.next() => return stop(root, name).await,
+                reason = root.wait() => return Err(beyond(reason)),
+            };
+            membership.settled(&config.data_dir)?;
+            ready(config, &membership, started);
+            if std::io::stdout().is_terminal() {
+                welcome(config, &kubeconfig);
+            }
+            let stopped = run_until_told(&mut root, &mut signals).await?;
+            // Another server leads at once, instead of after a time-out.
+            let _ = server.plane.raft().transfer_leadership(None).await;
+            stop(root, stopped).await
+        }
+        Role::Worker => {
+            let worker = worker::assemble(config, &membership, boot, version, &tree).await?;
+            show_demo(&worker.parts).await;
+            let spec = node::tree(worker.roster, &worker.parts);
+            let mut root = Root::start(&tree, "node", spec).await?;
+            membership.settled(&config.data_dir)?;
+            ready(config, &membership, started);
+            let stopped = run_until_told(&mut root, &mut signals).await?;
+            stop(root, stopped).await
+        }
     }
 }
 
-async fn serve(config: &Config, started: Instant) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let tree = Tree::new();
-    let plane = Plane::new(&config.data_dir);
-    let gateway = plane.gateway().clone();
-    let node_ip = addresses::primary(config.listen.ip());
-    let pod_cidr = config
-        .pod_cidr
-        .parse()
-        .map_err(|e| anyhow!("--pod-cidr: {e}"))?;
-    let api = gateway.api(Identity::node(&config.name));
-    let mut settings = AgentConfig::new(
-        &config.name,
+/// What a server has to do before it is ready. Gives the administrator's kubeconfig.
+async fn prepare(
+    config: &Config,
+    membership: &membership::Membership,
+    server: &server::Server,
+) -> anyhow::Result<PathBuf> {
+    if owes_foundation(&config.data_dir)? {
+        bootstrap::ensure(server.plane.gateway())
+            .await
+            .context("cannot make the initial namespaces")?;
+        bootstrap_cluster(&server.ground, &config.data_dir, &membership.credentials)
+            .await
+            .context("cannot write down what the cluster is founded on")?;
+    }
+    let authority = known_authority(server, &membership.member.name);
+    let authority = tokio::time::timeout(CATCH_UP_LIMIT, authority)
+        .await
+        .map_err(|_| anyhow!("this server did not get the state within {CATCH_UP_LIMIT:?}"))??;
+    let port = server.parts.port.address()?.port();
+    let url = server_url(config.listen.ip(), port);
+    Ok(pki::write_admin_kubeconfig(
         &config.data_dir,
-        node_ip,
-        pod_cidr,
-        pod_cidr,
-        api,
-    );
-    settings.max_pods = config.max_pods.unwrap_or(settings.max_pods);
-    let agent = NodeAgent::open(settings, &tree).await?;
-    let services = Services {
-        gateway: gateway.clone(),
-        nodes: Arc::new(OnlyNode {
-            name: config.name.clone(),
-            node: agent.node(),
-        }),
-        version: version_info(&config.name),
-    };
-    let authority = Authority::open(&config.data_dir)?;
-    let server = authority.server(&server_names(config), &addresses::all())?;
-    let tls = pki::server_config(&authority, &server, &[ALPN])?;
-    let port = ClientPort::bind(config.listen, tls, services).await?;
-    let url = server_url(config.listen.ip(), port.address()?.port());
-    let kubeconfig = pki::write_admin_kubeconfig(&config.data_dir, &authority, &url)?;
+        &authority,
+        &url,
+    )?)
+}
 
-    // Before anyone can ask for it: a pod whose image is missing waits for long.
-    if let Err(error) = demo::ensure(agent.images()).await {
+/// Whether this server founded a cluster whose state does not have everything yet.
+fn owes_foundation(data_dir: &Path) -> anyhow::Result<bool> {
+    let begun = Founding::load(data_dir)?.is_some();
+    Ok(begun || data_dir.join("pki/ca.key").exists())
+}
+
+/// The CA, once this server's state has this server in it.
+async fn known_authority(server: &server::Server, own_name: &str) -> anyhow::Result<Authority> {
+    let mut revisions = server.plane.raft().revision();
+    let own = ObjectKey::new(Resource::NODES, "", own_name);
+    loop {
+        revisions.mark_unchanged();
+        let view = server.plane.raft().snapshot();
+        if view.get(&own).is_some() {
+            return Ok(admin_authority(&view)?);
+        }
+        revisions.changed().await?;
+    }
+}
+
+/// Before anyone can ask for it: a pod whose image is missing waits for long.
+async fn show_demo(parts: &node::Parts) {
+    if let Err(error) = demo::ensure(parts.agent.images()).await {
         tracing::warn!(
             error = format!("{error:#}"),
             "the demonstration's image is not available"
         );
     }
-    let spec = SupervisorSpec::new(Strategy::OneForOne)
-        .intensity(RESTARTS, Duration::from_secs(60))
-        .child(plane.child())
-        .child(port.child())
-        .child(agent.child());
-    let mut root = Root::start(&tree, "node", spec).await?;
-    bootstrap::ensure(&gateway)
-        .await
-        .context("cannot make the initial namespaces")?;
+}
+
+fn ready(config: &Config, membership: &membership::Membership, started: Instant) {
     tracing::info!(
-        node.name = config.name, listen = %config.listen, took_ms = started.elapsed().as_millis() as u64,
+        node.name = membership.member.name,
+        node.role = ?membership.member.role,
+        listen = %config.listen,
+        took_ms = started.elapsed().as_millis() as u64,
         "ready"
     );
-    if std::io::stdout().is_terminal() {
-        welcome(config, &kubeconfig);
+}
+
+/// The signals that end a node.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("terminating; containers live on"),
-        _ = interrupt.recv() => tracing::info!("interrupted; containers live on"),
-        reason = root.wait() => {
-            let reason = reason.unwrap_or_else(|| "without a reason".to_string());
-            return Err(anyhow!("the node failed beyond what its supervisors heal: {reason}"));
+
+    /// What was done to the node.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "terminated",
+            _ = self.interrupt.recv() => "interrupted",
         }
     }
+}
+
+async fn run_until_told(root: &mut Root, signals: &mut Signals) -> anyhow::Result<&'static str> {
+    tokio::select! {
+        name = signals.next() => Ok(name),
+        reason = root.wait() => Err(beyond(reason)),
+    }
+}
+
+fn beyond(reason: Option<String>) -> anyhow::Error {
+    let reason = reason.unwrap_or_else(|| "without a reason".to_string());
+    anyhow!("the node failed beyond what its supervisors heal: {reason}")
+}
+
+async fn stop(root: Root, why: &str) -> anyhow::Result<()> {
+    tracing::info!("{why}; containers live on");
     root.stop(STOP_LIMIT)
         .await
         .map_err(|stuck| anyhow!("did not stop in time: {stuck:?}"))
@@ -188,17 +253,6 @@ fn version_info(node: &str) -> VersionInfo {
         node: node.to_string(),
         platform: format!("linux/{arch}"),
     }
-}
-
-/// The names that the client port's certificate is valid for.
-fn server_names(config: &Config) -> Vec<String> {
-    let mut names: Vec<String> = ["localhost", "kubernetes", "kubernetes.default"]
-        .map(str::to_string)
-        .to_vec();
-    names.push("kubernetes.default.svc".to_string());
-    names.push("kubernetes.default.svc.cluster.local".to_string());
-    names.push(config.name.clone());
-    names
 }
 
 /// Where the administrator's kubeconfig points: an address of this host that the certificate

@@ -26,7 +26,7 @@ use crate::{NetError, Netns};
 const POD_INTERFACE: &str = "eth0";
 
 /// The loopback interface is the first of every network namespace.
-const LOOPBACK_INDEX: u32 = 1;
+pub(super) const LOOPBACK_INDEX: u32 = 1;
 
 /// The kernel keeps 255 bytes of alias; a Kubernetes uid has 36.
 const POD_UID_MAX: usize = 128;

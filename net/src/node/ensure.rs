@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 use rtnetlink::packet_route::link::InfoKind;
 
 use super::NodeNetwork;
-use crate::plan::{AddressChange, address_changes, mac_for, node_rules};
+use super::attach::LOOPBACK_INDEX;
+use crate::plan::{AddressChange, address_changes, mac_for, node_rules, pod_mtu};
 use crate::route::Link;
 use crate::{NetError, sysctl};
 
@@ -25,11 +26,7 @@ impl NodeNetwork {
         let config = &inner.config;
         let mtu = match config.mtu {
             Some(mtu) => mtu,
-            None => inner
-                .routes
-                .default_route_mtu()
-                .await?
-                .unwrap_or(DEFAULT_MTU),
+            None => pod_mtu(self.device_mtu().await?, config.mode),
         };
         let bridge = self.ensure_bridge(mtu).await?;
         self.ensure_gateway(&bridge).await?;
@@ -45,6 +42,23 @@ impl NodeNetwork {
             "pod network is in order"
         );
         Ok(())
+    }
+
+    /// The MTU of the device that carries packets to other nodes.
+    async fn device_mtu(&self) -> Result<u32, NetError> {
+        let routes = &self.inner.routes;
+        let own = self.inner.config.node_ip;
+        let segments = routes.segments().await?;
+        let carrier = segments
+            .iter()
+            .find(|s| s.address == own && s.interface != LOOPBACK_INDEX);
+        if let Some(carrier) = carrier {
+            let links = routes.links().await?;
+            if let Some(link) = links.iter().find(|l| l.index == carrier.interface) {
+                return Ok(link.mtu);
+            }
+        }
+        Ok(routes.default_route_mtu().await?.unwrap_or(DEFAULT_MTU))
     }
 
     async fn ensure_bridge(&self, mtu: u32) -> Result<Link, NetError> {

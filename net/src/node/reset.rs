@@ -10,7 +10,8 @@ use crate::NetError;
 use crate::plan::TABLE_NAME;
 
 impl NodeNetwork {
-    /// Removes the pods' links, the bridge and the packet filter table. Kernel settings stay:
+    /// Removes the pods' links, the routes to other nodes' pods, the VXLAN device, the bridge
+    /// and the packet filter table. What peers and addresses there were does not matter. Kernel settings stay:
     /// others may have come to rely on them. Safe to repeat.
     ///
     /// # Errors
@@ -25,6 +26,8 @@ impl NodeNetwork {
             }
             Err(error) => errors.push(error),
         }
+        errors.extend(self.remove_routes().await);
+        errors.extend(self.remove_overlay().await.err());
         errors.extend(self.remove_bridge().await.err());
         errors.extend(self.remove_table().await.err());
         self.inner.bridge_index.store(0, Ordering::Release);
@@ -32,6 +35,44 @@ impl NodeNetwork {
             Ok(())
         } else {
             Err(NetError::Teardown(errors))
+        }
+    }
+
+    /// Ours are the routes whose source is an address of the bridge.
+    async fn remove_routes(&self) -> Vec<NetError> {
+        let routes = &self.inner.routes;
+        let listed = async {
+            let Some(bridge) = routes.link(&self.inner.config.bridge).await? else {
+                return Ok(Vec::new());
+            };
+            let addresses = routes.addresses(&bridge).await?;
+            let sources: Vec<_> = addresses.into_iter().map(|(address, _)| address).collect();
+            routes.block_routes(&sources).await
+        };
+        let listed = match listed.await {
+            Ok(listed) => listed,
+            Err(error) => return vec![error],
+        };
+        let mut errors = Vec::new();
+        for route in &listed {
+            errors.extend(routes.drop_route(route).await.err());
+        }
+        errors
+    }
+
+    async fn remove_overlay(&self) -> Result<(), NetError> {
+        let mut known = self.inner.overlay.lock().await;
+        *known = None;
+        let name = self.inner.config.vxlan.device.as_str();
+        match self.inner.routes.link(name).await? {
+            None => Ok(()),
+            Some(device) if device.kind == Some(InfoKind::Vxlan) => {
+                self.inner.remover.remove(name).await.map(drop)
+            }
+            Some(_) => Err(NetError::WrongKind {
+                interface: name.to_owned(),
+                expected: "VXLAN device",
+            }),
         }
     }
 

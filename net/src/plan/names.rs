@@ -22,7 +22,7 @@ const INTERFACE_NAME_MAX: usize = 15;
 const ALIAS_MARK: &str = "kabuki";
 
 /// A hardware address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MacAddress(pub [u8; 6]);
 
 /// What the host end of a pod's link says about itself.

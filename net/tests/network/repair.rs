@@ -28,7 +28,7 @@ fn ensuring_again_changes_nothing_and_cuts_no_connection() {
         }
         assert_eq!(link_index(&node.handle, "kabuki0").await, before);
         let rules = filter.list_rules("kabuki", Family::Inet).await.unwrap();
-        assert_eq!(rules.len(), 3);
+        assert_eq!(rules.len(), 5);
         let chains = filter.list_chains_in("kabuki", Family::Inet).await.unwrap();
         assert!(chains.iter().any(|chain| chain.name == "services"));
         let to = SocketAddr::new(ip("192.0.2.2"), 80);

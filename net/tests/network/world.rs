@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use kabuki_net::plan::Cidr;
+use kabuki_net::plan::{Cidr, NetworkMode};
 use kabuki_net::{AttachRequest, Attachment, Netns, NetworkConfig, NodeNetwork, dial};
 use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkMessage};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
@@ -64,11 +64,10 @@ where
 }
 
 pub fn config() -> NetworkConfig {
+    let (pods, cluster) = (block("10.244.3.0/24"), block("10.244.0.0/16"));
     NetworkConfig {
-        bridge: "kabuki0".to_owned(),
-        pod_cidr: block("10.244.3.0/24"),
-        cluster_cidr: block("10.244.0.0/16"),
-        mtu: None,
+        mode: NetworkMode::Direct,
+        ..NetworkConfig::new("kabuki0", "kabuki1", ip("192.0.2.1"), pods, cluster)
     }
 }
 
@@ -204,7 +203,7 @@ pub async fn link_index(handle: &Handle, name: &str) -> u32 {
     link(handle, name).await.header.index
 }
 
-async fn add_address(handle: &Handle, index: u32, address: &str) {
+pub async fn add_address(handle: &Handle, index: u32, address: &str) {
     let request = handle.address().add(index, ip(address), 24);
     request.execute().await.unwrap();
 }

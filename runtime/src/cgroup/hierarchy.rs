@@ -84,6 +84,9 @@ impl Mounted {
 
     /// With `delegated`, every cgroup on the way and the last one hand on their controllers.
     pub fn create(&self, path: &str, delegated: bool, unified: bool) -> Result<(), CgroupError> {
+        if !unified && self.create_last(path)? {
+            return Ok(());
+        }
         let mut dir = self.root.clone();
         for part in path.split('/').filter(|part| !part.is_empty()) {
             if delegated {
@@ -104,6 +107,21 @@ impl Mounted {
             delegate(&dir);
         }
         Ok(())
+    }
+
+    /// Makes the last part of a path on v1. False if what is above it is missing too.
+    fn create_last(&self, path: &str) -> Result<bool, CgroupError> {
+        let dir = self.root.join(path.trim_matches('/'));
+        match fs::create_dir(&dir) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(io_error("create", &dir)(error)),
+        }
+        if let Some(parent) = dir.parent().filter(|_| self.has("cpuset")) {
+            inherit_cpuset(parent, &dir)?;
+        }
+        Ok(true)
     }
 }
 

@@ -12,7 +12,7 @@
 
 use std::{
     collections::BTreeSet,
-    io::{self, Read},
+    io::{self, BufRead, Read},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -25,6 +25,7 @@ mod write;
 pub(crate) use tree::{OPAQUE_XATTR, Tree, open_descriptor_path as descriptor_path};
 
 use super::{
+    compression::decompress,
     error::{ImageError, Result},
     tarball::{Member, TarError, TarReader},
 };
@@ -121,6 +122,27 @@ pub(crate) fn unpack<R: Read>(
     io::copy(&mut rest, &mut io::sink()).map_err(|error| unpacker.tar_error(error.into()))?;
     unpacker.finish_directories()?;
     Ok(unpacker.result)
+}
+
+/// Unpacks one layer, compressed or not, into the empty directory `root`, as the image store does
+/// for each layer that it stages. Returns the bytes that its files have. It gives no name to what
+/// comes out and knows no digest: it is there for tools and for those who attack it.
+///
+/// # Errors
+/// [`ImageError::BadLayer`] when the layer is at fault, [`ImageError::Cancelled`], and what the
+/// disk has to say. The directory is then to be removed.
+pub fn unpack_layer(
+    layer: impl BufRead + Send,
+    root: &Path,
+    name: &str,
+    limits: UnpackLimits,
+    cancelled: &AtomicBool,
+) -> Result<u64> {
+    let plain = decompress(layer).map_err(|error| ImageError::BadLayer {
+        layer: name.to_owned(),
+        reason: error.to_string(),
+    })?;
+    Ok(unpack(plain, root, name, limits, cancelled)?.bytes)
 }
 
 impl Unpacker<'_> {

@@ -97,6 +97,20 @@ fn defaults(spec: &ContainerSpec, around: &Surroundings<'_>) -> Result<Vec<OciMo
             .map(|option| (*option).to_owned())
             .collect::<Vec<_>>()
     };
+    let cgroup = match &around.cgroup_view {
+        Some(view) => build(
+            "bind",
+            view,
+            "/sys/fs/cgroup",
+            plain(&["rbind", "rprivate", access]),
+        )?,
+        None => build(
+            "cgroup",
+            "cgroup",
+            "/sys/fs/cgroup",
+            with(&["relatime", access]),
+        )?,
+    };
     let mounts = vec![
         build("proc", "proc", "/proc", with(&[]))?,
         build(
@@ -126,12 +140,7 @@ fn defaults(spec: &ContainerSpec, around: &Surroundings<'_>) -> Result<Vec<OciMo
         )?,
         build("mqueue", "mqueue", "/dev/mqueue", with(&[]))?,
         build("sysfs", "sysfs", "/sys", with(&[access]))?,
-        build(
-            "cgroup",
-            "cgroup",
-            "/sys/fs/cgroup",
-            with(&["relatime", access]),
-        )?,
+        cgroup,
     ];
     Ok(mounts)
 }

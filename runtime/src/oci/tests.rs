@@ -20,6 +20,7 @@ fn around() -> Surroundings<'static> {
         shm: "/run/shm",
         binds: Binds::default(),
         cgroup_v2: true,
+        cgroup_view: None,
     }
 }
 

@@ -18,7 +18,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use nix::sys::signalfd::SignalFd;
 
 use crate::cgroup::Cgroups;
+use crate::shim::mounter;
 
+mod cgroup_view;
 mod confined;
 mod connection;
 mod console;
@@ -26,8 +28,9 @@ mod container;
 mod create;
 mod exec;
 mod log;
+mod mounts;
 mod output;
-mod paths;
+pub(super) mod paths;
 mod pod;
 mod reap;
 mod request;
@@ -47,6 +50,10 @@ const READ_BUFFER: usize = 16 << 10;
 /// exists, with the arguments after the subcommand. In the calling process it returns as soon
 /// as the shim proper has been detached.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let mut arguments = arguments.peekable();
+    if arguments.next_if(|word| word == mounter::VERB).is_some() {
+        return mounter::main(arguments);
+    }
     let started = start::Options::parse(arguments).and_then(|options| start::detach(&options));
     match started {
         Ok(start::Side::Caller) => ExitCode::SUCCESS,

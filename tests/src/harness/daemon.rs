@@ -3,7 +3,7 @@
 use super::{Host, kabuki, until};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -16,8 +16,11 @@ const PORT: u16 = 6443;
 /// A running (or stopped, or killed) node. Dropping it removes every trace.
 pub struct Daemon {
     host: Host,
+    name: String,
+    listen: SocketAddr,
     data: TempDir,
     arguments: Vec<String>,
+    through: Option<PathBuf>,
     process: Option<Child>,
 }
 
@@ -63,15 +66,38 @@ impl Daemon {
         let data = tempfile::Builder::new().prefix("kbt").tempdir_in(folder);
         Self {
             host,
+            name: "n1".to_string(),
+            listen: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), PORT),
             data: data.expect("a data directory"),
             arguments: Vec::new(),
+            through: None,
             process: None,
         }
+    }
+
+    /// The node's name, from the next launch on.
+    pub fn set_name(&mut self, name: &str) {
+        self.name = name.to_string();
+    }
+
+    /// The node's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Lets the node listen on every address of its host, from the next launch on.
+    pub fn listen_to_all(&mut self) {
+        self.listen.set_ip(Ipv4Addr::UNSPECIFIED.into());
     }
 
     /// Further arguments of `kabuki node`, from the next launch on.
     pub fn set_arguments(&mut self, arguments: &[&str]) {
         self.arguments = arguments.iter().map(ToString::to_string).collect();
+    }
+
+    /// A program that starts `kabuki node`, from the next launch on.
+    pub fn run_through(&mut self, program: impl Into<PathBuf>) {
+        self.through = Some(program.into());
     }
 
     /// Where clients on the host connect.
@@ -102,14 +128,20 @@ impl Daemon {
             .append(true)
             .open(log);
         let log = log.expect("the log opens");
-        let mut command = self.host.command(kabuki());
+        let mut command = match &self.through {
+            Some(program) => self.host.command(program),
+            None => self.host.command(kabuki()),
+        };
+        if self.through.is_some() {
+            command.arg(kabuki());
+        }
         command
             .args([
                 "node",
                 "--name",
-                "n1",
+                &self.name,
                 "--listen",
-                &self.address().to_string(),
+                &self.listen.to_string(),
             ])
             .arg("--data-dir")
             .arg(self.data.path())
@@ -128,7 +160,7 @@ impl Daemon {
             {
                 panic!("the daemon ended with {status}:\n{}", self.log());
             }
-            (self.cli(&["get", "node", "n1"]).code == 0).then_some(())
+            (self.cli(&["get", "node", &self.name]).code == 0).then_some(())
         });
     }
 

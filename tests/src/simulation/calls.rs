@@ -250,5 +250,8 @@ fn brief(request: &Request) -> String {
                 .collect();
             format!("bind {}", shown.join(", "))
         }
+        Request::Evict { pod, options } => {
+            format!("evict {pod} grace {:?}", options.grace_period_s)
+        }
     }
 }

@@ -10,7 +10,7 @@ use kabuki_model::event::{Correlator, EventRecord};
 use kabuki_model::identity::Identity;
 use kabuki_model::request::Request;
 use kabuki_model::status::Reason;
-use kabuki_model::{ObjectKey, StatusError};
+use kabuki_model::{ObjectKey, Resource, StatusError};
 use kabuki_reconcile::{Action, Reconciler};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -106,6 +106,15 @@ impl World {
             {
                 controller.queue.add(key);
             }
+        }
+        self.work(index);
+    }
+
+    pub fn controller_relisted(&mut self, index: usize, resource: &Resource) {
+        let view = self.server.view();
+        let controller = &mut self.controllers[index];
+        for key in controller.core.relisted(&view, resource) {
+            controller.queue.add(key);
         }
         self.work(index);
     }

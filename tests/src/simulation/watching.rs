@@ -24,6 +24,8 @@ pub(super) struct Follower {
     /// The revision up to which everything was seen; `None` begins with a list.
     cursor: Option<u64>,
     known: BTreeMap<Arc<str>, Arc<Stored>>,
+    /// Whether there was a whole list.
+    listed: bool,
     is_scheduled: bool,
 }
 
@@ -58,6 +60,7 @@ impl World {
             selection: Selection::compile(&request).expect("a selection that can be read"),
             cursor: None,
             known: BTreeMap::new(),
+            listed: false,
             is_scheduled: false,
         };
         let id = self.fresh();
@@ -224,9 +227,13 @@ impl World {
             });
         }
         let watcher = follower.watcher.clone();
+        let again = std::mem::replace(&mut follower.listed, true);
+        let resource = follower.resource.clone();
         self.tell(&watcher, told);
-        if let Watcher::Node { name } = &watcher {
-            self.node_has_list(name);
+        match &watcher {
+            Watcher::Node { name } => self.node_has_list(name),
+            Watcher::Controller { index } if again => self.controller_relisted(*index, &resource),
+            _ => {}
         }
         self.schedule_delivery(id);
     }

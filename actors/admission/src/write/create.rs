@@ -1,6 +1,6 @@
 //! Creation.
 
-use super::{Written, check_namespace};
+use super::{Written, check_namespace, node};
 use crate::admit::{Context, Verdict};
 use crate::draft;
 use kabuki_model::command::{Expect, Op};
@@ -39,12 +39,16 @@ pub(crate) fn create(
             "resourceVersion should not be set on objects to be created",
         ));
     }
+    if *resource == Resource::NODES {
+        node::taint_new(&mut value);
+        node::date_taints(&mut value, None, cx);
+    }
     let mut warnings = Vec::new();
     let mut object = draft::decode(kind, value, options, &mut warnings)?;
     check_namespace(namespace, &mut *object)?;
     name(&mut *object, cx);
     stamp(kind, &mut *object, cx);
-    own_node_only(resource, &*object, who)?;
+    node::restrict_create(who, resource, &*object)?;
     draft::check(kind, &mut *object, None)?;
     let name = object.meta().name.clone().unwrap_or_default();
     let key = ObjectKey::new(resource.clone(), namespace, &name);
@@ -142,21 +146,4 @@ fn stamp(kind: &Kind, object: &mut dyn AnyObject, cx: &Context) {
 pub(super) fn whole_second(cx: &Context) -> kabuki_model::k8s_openapi::jiff::Timestamp {
     let seconds = cx.now.as_second();
     kabuki_model::k8s_openapi::jiff::Timestamp::from_second(seconds).unwrap_or(cx.now)
-}
-
-/// A node agent registers only its own node.
-fn own_node_only(
-    resource: &Resource,
-    object: &dyn AnyObject,
-    who: &Identity,
-) -> Result<(), StatusError> {
-    let name = object.meta().name.as_deref().unwrap_or_default();
-    match who.node_name() {
-        Some(node) if *resource == Resource::NODES && node != name => Err(StatusError::forbidden(
-            resource,
-            name,
-            &format!("node {node:?} cannot create node {name:?}"),
-        )),
-        _ => Ok(()),
-    }
 }

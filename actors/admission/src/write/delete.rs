@@ -29,18 +29,27 @@ pub(crate) fn delete(
 ) -> Result<Verdict, StatusError> {
     let current = view.get(key).ok_or_else(|| StatusError::not_found(key))?;
     check_preconditions(current, options)?;
-    let mut object = decoded(current)?;
+    remove(current, decoded(current)?, options, cx)
+}
+
+/// Deletes `object`, which stands for `current`.
+pub(super) fn remove(
+    current: &Arc<Stored>,
+    mut object: Box<dyn AnyObject>,
+    options: &DeleteOptions,
+    cx: &Context,
+) -> Result<Verdict, StatusError> {
     if !mark(&mut *object, options, cx) {
         return Ok(Verdict::Answer(Answer::object(current.clone())));
     }
     let expect = Expect::Revision(current.revision);
     let op = match nothing_keeps(&*object) {
         true => Op::Delete {
-            key: key.clone(),
+            key: current.key.clone(),
             expect,
         },
         false => Op::Put {
-            key: key.clone(),
+            key: current.key.clone(),
             uid: current.uid.clone(),
             json: object.to_json(),
             expect,
@@ -83,7 +92,10 @@ fn commit_of(verdict: Result<Verdict, StatusError>) -> Option<Result<Commit, Sta
     }
 }
 
-fn check_preconditions(current: &Arc<Stored>, options: &DeleteOptions) -> Result<(), StatusError> {
+pub(super) fn check_preconditions(
+    current: &Arc<Stored>,
+    options: &DeleteOptions,
+) -> Result<(), StatusError> {
     if let Some(uid) = options.uid.as_ref().filter(|uid| **uid != current.uid) {
         let why = format!(
             "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",

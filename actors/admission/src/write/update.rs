@@ -1,27 +1,38 @@
 //! Updates and patches, of objects and of their subresources.
 
-use super::{Written, check_place, decoded, scale};
+use super::{Written, check_place, decoded, node, scale};
 use crate::admit::{Context, Verdict};
 use crate::commit::MODIFIED;
 use crate::draft;
 use kabuki_model::command::{Expect, Op};
+use kabuki_model::identity::Identity;
 use kabuki_model::kind::{AnyObject, Kind};
 use kabuki_model::request::{Answer, PatchType, Subresource, WriteOptions};
 use kabuki_model::status::Cause;
 use kabuki_model::view::View;
-use kabuki_model::{ObjectKey, StatusError, Stored};
+use kabuki_model::{ObjectKey, Resource, StatusError, Stored};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
+/// What is to be changed, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub key: &'a ObjectKey,
+    pub subresource: Option<Subresource>,
+    pub options: &'a WriteOptions,
+}
+
 pub(crate) fn patch(
     view: &dyn View,
-    key: &ObjectKey,
-    subresource: Option<Subresource>,
+    who: &Identity,
+    target: Target,
     patch_type: PatchType,
     patch: &[u8],
-    options: &WriteOptions,
     cx: &Context,
 ) -> Result<Verdict, StatusError> {
+    let Target {
+        key, subresource, ..
+    } = target;
     if patch.len() > draft::MAX_OBJECT_BYTES {
         return Err(draft::too_large(patch.len()));
     }
@@ -51,21 +62,28 @@ pub(crate) fn patch(
     {
         meta.remove("resourceVersion");
     }
-    update(view, key, subresource, object, options, cx)
+    update(view, who, target, object, cx)
 }
 
 pub(crate) fn update(
     view: &dyn View,
-    key: &ObjectKey,
-    subresource: Option<Subresource>,
-    object: Map<String, Value>,
-    options: &WriteOptions,
+    who: &Identity,
+    target: Target,
+    mut object: Map<String, Value>,
     cx: &Context,
 ) -> Result<Verdict, StatusError> {
+    let Target {
+        key,
+        subresource,
+        options,
+    } = target;
     let kind = draft::kind_of(&key.resource)?;
     let current = view.get(key).ok_or_else(|| StatusError::not_found(key))?;
     let pinned = check_preconditions(key, current, &object)?;
     let old = decoded(current)?;
+    if key.resource == Resource::NODES {
+        node::date_taints(&mut object, Some(&old.to_value()), cx);
+    }
     let mut warnings = Vec::new();
     let mut new = match subresource {
         Some(Subresource::Scale) => scale::write(kind, current, &object)?,
@@ -76,6 +94,7 @@ pub(crate) fn update(
     };
     check_place(key, &mut *new)?;
     keep_server_fields(&mut *new, &*old);
+    node::restrict_update(who, key, &*new, &*old)?;
     match subresource {
         Some(Subresource::Status) => {
             let causes = new.validate_status(&*old);

@@ -43,6 +43,7 @@ pub async fn host_checks(data_dir: &Path) -> Vec<HostCheck> {
     let local = tokio::task::spawn_blocking(move || {
         let mut checks = vec![kernel(), cgroups()];
         checks.extend(controllers());
+        checks.extend(device_rules());
         checks.extend([
             seccomp(),
             overlay(&dir),
@@ -140,6 +141,19 @@ fn controllers() -> Vec<HostCheck> {
         )
     })
     .collect()
+}
+
+/// On v2 the rules are a program in the kernel, which not every kernel takes.
+fn device_rules() -> Option<HostCheck> {
+    let cgroups = Cgroups::detect().ok()?;
+    let tried = cgroups.probe_devices();
+    let cost = "containers cannot be kept from the host's devices, so none is started";
+    let found = match &tried {
+        Ok(()) => "can be applied".to_string(),
+        Err(error) => error.to_string(),
+    };
+    let required = cgroups.is_v2();
+    Some(check("device rules", tried.is_ok(), required, found, cost))
 }
 
 fn seccomp() -> HostCheck {

@@ -1,40 +1,45 @@
 //! The node's conditions (Kubernetes, "Node status").
 
 use super::capacity::{disk, meminfo};
+use super::reserved::{DISK_THRESHOLD_PERCENT, MEMORY_THRESHOLD};
 use crate::services::Services;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
 /// Kubelet's own thresholds of eviction: below them the node is under pressure.
-const MEMORY_LEFT: i64 = 100 << 20;
-const DISK_LEFT_PERCENT: i64 = 10;
 const INODES_LEFT_PERCENT: i64 = 5;
 /// With fewer process numbers left, starting anything may fail.
 const PIDS_LEFT: i64 = 1000;
+/// Pressure counts as over only after this time without any (kubelet's
+/// `evictionPressureTransitionPeriod`): what comes and goes must not drive pods to and fro.
+const RELIEF: SignedDuration = SignedDuration::from_secs(300);
 
 /// What was measured.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Measured {
     memory: bool,
     disk: bool,
     pids: bool,
 }
 
-/// Since when each condition has its value.
+/// The conditions as they were, and since when.
 #[derive(Debug, Default)]
-pub(super) struct Since {
+pub(super) struct Conditions {
     held: HashMap<&'static str, (bool, Timestamp)>,
+    /// When each pressure was last measured.
+    pressed: HashMap<&'static str, Timestamp>,
 }
 
 pub(super) fn measure(services: &Services) -> Measured {
     let low = |left: i64, all: i64, percent: i64| all > 0 && left < all / 100 * percent;
     let disk = disk(&services.layout.data).is_some_and(|d| {
-        low(d.free_bytes, d.total_bytes, DISK_LEFT_PERCENT)
+        low(d.free_bytes, d.total_bytes, DISK_THRESHOLD_PERCENT)
             || low(d.free_inodes, d.total_inodes, INODES_LEFT_PERCENT)
     });
     Measured {
-        memory: meminfo("MemAvailable") < MEMORY_LEFT,
+        // What cannot be read says nothing.
+        memory: meminfo("MemTotal") > 0 && meminfo("MemAvailable") < MEMORY_THRESHOLD,
         disk,
         pids: pids_left() < PIDS_LEFT,
     }
@@ -55,84 +60,120 @@ fn pids_left() -> i64 {
     number("/proc/sys/kernel/pid_max", 0).map_or(i64::MAX, |max| max.saturating_sub(used))
 }
 
-/// The conditions, and whether one changed.
-pub(super) fn of(measured: &Measured, since: &mut Since) -> (Value, bool) {
-    let now = Timestamp::now();
-    let shown = |at: Timestamp| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let mut changed = false;
-    let rows = [
-        (
-            "MemoryPressure",
-            measured.memory,
-            "Memory",
-            "memory available",
-        ),
-        ("DiskPressure", measured.disk, "Disk", "disk pressure"),
-        ("PIDPressure", measured.pids, "PID", "PID available"),
-    ];
-    let mut conditions = Vec::new();
-    let mut push = |type_: &'static str, value: bool, reason: String, message: String| {
-        let held = since
-            .held
-            .get(type_)
-            .copied()
-            .filter(|(held, _)| *held == value);
-        changed |= held.is_none();
+impl Conditions {
+    /// The conditions, and whether one changed.
+    pub fn now(&mut self, measured: &Measured, now: Timestamp) -> (Value, bool) {
+        let rows = [
+            ("MemoryPressure", measured.memory),
+            ("DiskPressure", measured.disk),
+            ("PIDPressure", measured.pids),
+        ];
+        let mut changed = false;
+        let mut conditions = Vec::new();
+        for (name, measured) in rows {
+            let pressed = self.is_pressed(name, measured, now);
+            let (reason, message) = words(name, pressed);
+            conditions.push(self.condition(name, pressed, [reason, message], now, &mut changed));
+        }
+        let words = ["KubeletReady", "kubelet is posting ready status"];
+        conditions.push(self.condition("Ready", true, words, now, &mut changed));
+        (Value::Array(conditions), changed)
+    }
+
+    /// Whether there is pressure, or was lately.
+    fn is_pressed(&mut self, name: &'static str, measured: bool, now: Timestamp) -> bool {
+        if measured {
+            self.pressed.insert(name, now);
+            return true;
+        }
+        let last = self.pressed.get(name);
+        last.is_some_and(|last| now.duration_since(*last).abs() < RELIEF)
+    }
+
+    fn condition(
+        &mut self,
+        name: &'static str,
+        value: bool,
+        [reason, message]: [&str; 2],
+        now: Timestamp,
+        changed: &mut bool,
+    ) -> Value {
+        let held = self.held.get(name).copied();
+        let held = held.filter(|(held, _)| *held == value);
+        *changed |= held.is_none();
         let at = held.map_or(now, |(_, at)| at);
-        since.held.insert(type_, (value, at));
-        conditions.push(json!({
-            "type": type_, "status": if value { "True" } else { "False" },
+        self.held.insert(name, (value, at));
+        let shown = |at: Timestamp| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        json!({
+            "type": name, "status": if value { "True" } else { "False" },
             "reason": reason, "message": message,
             "lastHeartbeatTime": shown(now), "lastTransitionTime": shown(at),
-        }));
-    };
-    for (type_, pressed, what, text) in rows {
-        let (reason, message) = match (pressed, what) {
-            (false, "Disk") => (
-                "KubeletHasNoDiskPressure".to_string(),
-                format!("kubelet has no {text}"),
-            ),
-            (false, _) => (
-                format!("KubeletHasSufficient{what}"),
-                format!("kubelet has sufficient {text}"),
-            ),
-            (true, "Disk") => (
-                "KubeletHasDiskPressure".to_string(),
-                format!("kubelet has {text}"),
-            ),
-            (true, _) => (
-                format!("KubeletHasInsufficient{what}"),
-                format!("kubelet has insufficient {text}"),
-            ),
-        };
-        push(type_, pressed, reason, message);
+        })
     }
-    push(
-        "Ready",
-        true,
-        "KubeletReady".to_string(),
-        "kubelet is posting ready status".to_string(),
-    );
-    (Value::Array(conditions), changed)
+}
+
+/// Kubelet's reason and message.
+fn words(name: &str, pressed: bool) -> (&'static str, &'static str) {
+    match (name, pressed) {
+        ("MemoryPressure", false) => (
+            "KubeletHasSufficientMemory",
+            "kubelet has sufficient memory available",
+        ),
+        ("MemoryPressure", true) => (
+            "KubeletHasInsufficientMemory",
+            "kubelet has insufficient memory available",
+        ),
+        ("DiskPressure", false) => ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ("DiskPressure", true) => ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+        (_, false) => (
+            "KubeletHasSufficientPID",
+            "kubelet has sufficient PID available",
+        ),
+        (_, true) => (
+            "KubeletHasInsufficientPID",
+            "kubelet has insufficient PID available",
+        ),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const CALM: Measured = Measured {
+        memory: false,
+        disk: false,
+        pids: false,
+    };
+    const FULL: Measured = Measured { disk: true, ..CALM };
+
+    fn time(seconds: i64) -> Timestamp {
+        Timestamp::from_second(2_000_000_000 + seconds).expect("a time")
+    }
+
     #[test]
     fn a_transition_is_noticed_and_keeps_its_time() {
-        let mut since = Since::default();
-        let calm = Measured {
-            memory: false,
-            disk: false,
-            pids: false,
-        };
-        assert!(of(&calm, &mut since).1);
-        assert!(!of(&calm, &mut since).1);
-        let (conditions, changed) = of(&Measured { disk: true, ..calm }, &mut since);
+        let mut conditions = Conditions::default();
+        assert!(conditions.now(&CALM, time(0)).1);
+        assert!(!conditions.now(&CALM, time(10)).1);
+        let (shown, changed) = conditions.now(&FULL, time(20));
         assert!(changed);
-        assert_eq!(conditions[1]["reason"], "KubeletHasDiskPressure");
-        assert_eq!(conditions[3]["type"], "Ready");
+        assert_eq!(shown[1]["reason"], "KubeletHasDiskPressure");
+        assert_eq!(shown[1]["lastTransitionTime"], time(20).to_string());
+        assert_eq!(shown[0]["lastTransitionTime"], time(0).to_string());
+        assert_eq!(shown[3]["type"], "Ready");
+    }
+
+    #[test]
+    fn pressure_is_over_only_after_a_while_without_any() {
+        let mut conditions = Conditions::default();
+        let mut pressed = |measured: &Measured, at: i64| {
+            conditions.now(measured, time(at)).0[1]["status"] == "True"
+        };
+        assert!(pressed(&FULL, 0));
+        assert!(pressed(&CALM, 10));
+        assert!(pressed(&FULL, 200));
+        assert!(pressed(&CALM, 499));
+        assert!(!pressed(&CALM, 500));
     }
 }

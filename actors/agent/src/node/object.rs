@@ -2,43 +2,51 @@
 
 use super::capacity::Machine;
 use crate::services::Services;
+use kabuki_lifecycle::process::NodeResources;
 use kabuki_model::Quantity;
 use serde_json::{Value, json};
 
 /// Images that the status lists, as kubelet does.
 const IMAGES_SHOWN: usize = 50;
 
-/// The object to register: its name, labels and address block.
+/// The object to register: its name, labels, taints and address block.
 pub(super) fn node(services: &Services) -> Value {
     let name = &services.config.node_name;
     let machine = Machine::read(&services.layout.data);
     let cidr = services.config.pod_cidr.to_string();
+    let mut labels = json!(services.config.labels);
+    for (key, value) in [
+        ("kubernetes.io/hostname", name.as_str()),
+        ("kubernetes.io/os", "linux"),
+        ("kubernetes.io/arch", machine.architecture),
+        ("beta.kubernetes.io/os", "linux"),
+        ("beta.kubernetes.io/arch", machine.architecture),
+    ] {
+        labels[key] = value.into();
+    }
     json!({
         "apiVersion": "v1", "kind": "Node",
-        "metadata": {"name": name, "labels": {
-            "kubernetes.io/hostname": name,
-            "kubernetes.io/os": "linux",
-            "kubernetes.io/arch": machine.architecture,
-            "beta.kubernetes.io/os": "linux",
-            "beta.kubernetes.io/arch": machine.architecture,
+        "metadata": {"name": name, "labels": labels, "annotations": {
+            crate::peers::MODE_ANNOTATION: services.config.network_mode.to_string(),
         }},
-        "spec": {"podCIDR": cidr, "podCIDRs": [cidr]},
+        "spec": {"podCIDR": cidr, "podCIDRs": [cidr], "taints": services.config.taints},
     })
 }
 
 /// The status without its conditions.
 pub(super) fn status(services: &Services, machine: &Machine) -> Value {
-    let resources = &machine.resources;
-    let amounts = json!({
-        "cpu": Quantity::from_milli(resources.cpu_milli).to_string(),
-        "memory": Quantity::from_bytes(resources.memory / 1024 * 1024).to_string(),
-        "ephemeral-storage": Quantity::from_bytes(resources.ephemeral_storage / 1024 * 1024)
-            .to_string(),
-        "pods": services.config.max_pods.to_string(),
-    });
+    let amounts = |resources: &NodeResources| {
+        let kibibytes = |n: i64| Quantity::from_bytes(n / 1024 * 1024).to_string();
+        json!({
+            "cpu": Quantity::from_milli(resources.cpu_milli).to_string(),
+            "memory": kibibytes(resources.memory),
+            "ephemeral-storage": kibibytes(resources.ephemeral_storage),
+            "pods": services.config.max_pods.to_string(),
+        })
+    };
     let version = format!("kabuki://{}", env!("CARGO_PKG_VERSION"));
     json!({
-        "capacity": amounts, "allocatable": amounts,
+        "capacity": amounts(&services.capacity), "allocatable": amounts(&services.allocatable),
         "addresses": [
             {"type": "InternalIP", "address": services.config.node_ip.to_string()},
             {"type": "Hostname", "address": services.config.node_name},

@@ -305,6 +305,9 @@ impl Actor for PodActor {
                     false => Fact::PodChanged(self.entry.pod()),
                 };
                 self.feed(fact, &myself, state);
+                // Only now: the machine may have had something new to report.
+                let (entry, statuses) = (&self.entry, &self.services.statuses);
+                statuses.seen(&entry.uid, &entry.pod());
             }
             PodMessage::Fact(fact) => self.feed(fact, &myself, state),
             PodMessage::Shim(mut events) => {

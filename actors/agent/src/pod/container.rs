@@ -104,7 +104,7 @@ async fn try_create(
         hostname: spec
             .map(|s| files::hostname(&entry.name, s))
             .unwrap_or_default(),
-        node: services.capacity.clone(),
+        node: services.allocatable.clone(),
     };
     let (work, held, which) = (services.clone(), entry.clone(), instance.clone());
     // Reads users from the image and makes directories: all that blocks, in one go.

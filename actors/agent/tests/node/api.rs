@@ -24,7 +24,33 @@ struct State {
     objects: BTreeMap<ObjectKey, Arc<Stored>>,
     revision: u64,
     uids: u64,
-    watchers: Vec<(String, mpsc::Sender<Result<WatchEvent, StatusError>>)>,
+    watchers: Vec<(Selected, mpsc::Sender<Result<WatchEvent, StatusError>>)>,
+}
+
+/// What an agent watches: the pods of a node, or the node itself.
+struct Selected {
+    resource: Resource,
+    node: String,
+}
+
+impl Selected {
+    fn of(request: &WatchRequest) -> Self {
+        let fields = &request.selection.fields;
+        let (_, node) = fields.split_once('=').expect("a selection");
+        Self {
+            resource: request.selection.resource.clone(),
+            node: node.to_string(),
+        }
+    }
+
+    fn takes(&self, object: &Stored) -> bool {
+        let node = || object.to_value().expect("JSON")["spec"]["nodeName"] == *self.node;
+        self.resource == object.key.resource
+            && match object.key.resource == Resource::PODS {
+                true => node(),
+                false => *object.key.name == *self.node,
+            }
+    }
 }
 
 impl FakeApi {
@@ -105,14 +131,10 @@ impl FakeApi {
     }
 
     fn tell(&self, state: &mut State, event: WatchEvent) {
-        if event
-            .object()
-            .is_some_and(|o| o.key.resource == Resource::PODS)
-        {
-            state.watchers.retain(|(node, sender)| {
-                !on_node(&event, node) || sender.try_send(Ok(event.clone())).is_ok()
-            });
-        }
+        let object = event.object().expect("not a bookmark");
+        state.watchers.retain(|(selected, sender)| {
+            !selected.takes(object) || sender.try_send(Ok(event.clone())).is_ok()
+        });
         self.revision.send_replace(state.revision);
     }
 
@@ -201,18 +223,12 @@ impl FakeApi {
     }
 
     fn begin(&self, request: &WatchRequest) -> Watch {
-        let node = request.selection.fields.replace("spec.nodeName=", "");
+        let selected = Selected::of(request);
         let (sender, receiver) = mpsc::channel(10_000);
         let mut state = self.state();
-        for object in state
-            .objects
-            .values()
-            .filter(|o| o.key.resource == Resource::PODS)
-        {
+        for object in state.objects.values().filter(|o| selected.takes(o)) {
             let event = WatchEvent::Added(object.clone());
-            if on_node(&event, &node) {
-                sender.try_send(Ok(event)).expect("room");
-            }
+            sender.try_send(Ok(event)).expect("room");
         }
         let revision = state.revision;
         sender
@@ -221,14 +237,9 @@ impl FakeApi {
                 initial_end: true,
             }))
             .expect("room");
-        state.watchers.push((node, sender));
+        state.watchers.push((selected, sender));
         Watch::new(receiver)
     }
-}
-
-fn on_node(event: &WatchEvent, node: &str) -> bool {
-    let object = event.object().expect("not a bookmark");
-    object.to_value().expect("JSON")["spec"]["nodeName"] == node
 }
 
 /// RFC 7386.

@@ -1,7 +1,9 @@
 //! What a node does with pods.
 
 mod adoption;
+mod itself;
 mod life;
+mod peers;
 mod streams;
 mod volumes;
 
@@ -25,10 +27,14 @@ cases!(
     life::a_pod_that_runs_once_keeps_its_outcome_and_message,
     life::an_image_that_is_missing_and_never_pulled_says_so,
     life::pods_reach_each_other_and_the_node_registers,
+    itself::a_node_says_of_itself_what_it_was_told,
+    itself::a_node_that_was_taken_for_lost_says_at_once_that_it_is_not,
+    itself::a_node_that_was_deleted_registers_again,
     adoption::a_restarted_agent_adopts_what_runs,
     adoption::what_the_api_forgot_meanwhile_is_ended,
     adoption::every_actor_can_be_killed,
     adoption::a_lost_shim_restarts_its_pod,
+    peers::nodes_that_join_are_connected_and_those_that_leave_are_not,
     streams::logs_are_followed_cut_and_kept_of_the_last_instance,
     streams::a_command_runs_with_its_input_output_and_code,
     streams::a_port_is_forwarded,

@@ -32,6 +32,11 @@ pub struct TestNode {
 
 impl TestNode {
     pub async fn start() -> Self {
+        Self::start_in(Self::dir(), FakeApi::new()).await
+    }
+
+    /// A new directory for a node.
+    pub fn dir() -> PathBuf {
         let dir = tempfile::Builder::new()
             .prefix("kabuki-node")
             .tempdir()
@@ -41,7 +46,7 @@ impl TestNode {
             .lock()
             .expect("no panic while locked")
             .push(dir.clone());
-        Self::start_in(dir, FakeApi::new()).await
+        dir
     }
 
     /// Removes what failed cases left.
@@ -55,6 +60,15 @@ impl TestNode {
     }
 
     pub async fn start_in(dir: PathBuf, api: Arc<FakeApi>) -> Self {
+        Self::start_with(dir, api, |_| {}).await
+    }
+
+    /// Starts a node whose settings are changed before.
+    pub async fn start_with(
+        dir: PathBuf,
+        api: Arc<FakeApi>,
+        settle: impl FnOnce(&mut AgentConfig),
+    ) -> Self {
         let v4 = |a, b, c, d| IpAddr::V4(Ipv4Addr::new(a, b, c, d));
         let pods = Cidr::containing(v4(10, 244, 7, 0), 24).expect("a block");
         let cluster = Cidr::containing(v4(10, 244, 0, 0), 16).expect("a block");
@@ -62,6 +76,7 @@ impl TestNode {
         let mut config = AgentConfig::new("n1", dir.clone(), ip, pods, cluster, api.clone());
         let program = std::env::current_exe().expect("its own path");
         config.shim = Some((program, vec!["shim".into()]));
+        settle(&mut config);
         let tree = Tree::new();
         let agent = NodeAgent::open(config, &tree).await.expect("a node");
         if agent.images().list().is_empty() {
@@ -152,6 +167,28 @@ impl TestNode {
             pod["status"]["phase"] == "Running" && ready(pod)
         })
         .await
+    }
+
+    /// Waits until the node's own object is as wanted.
+    pub async fn until_node(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let mut revision = self.api.revision.subscribe();
+        let wait = async {
+            loop {
+                let _ = *revision.borrow_and_update();
+                let node = self.api.get(Resource::NODES, "", "n1");
+                if let Some(node) = node.filter(|node| wanted(node)) {
+                    return node;
+                }
+                revision.changed().await.expect("the API lives");
+            }
+        };
+        let node = tokio::time::timeout(LIMIT, wait).await;
+        node.unwrap_or_else(|_| {
+            panic!(
+                "the node is not as wanted: {:#?}",
+                self.api.get(Resource::NODES, "", "n1")
+            )
+        })
     }
 
     pub async fn until_gone(&self, name: &str) {

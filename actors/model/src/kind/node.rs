@@ -1,17 +1,21 @@
 //! `v1` `Node` (Kubernetes, "Nodes").
 
+mod labels;
+
+pub use labels::may_label_itself;
+
 use super::rules::{Column, KindRules, Names};
 use crate::printing::{self, NONE, UNKNOWN};
 use crate::quantity::Quantity;
 use crate::status::Cause;
 use crate::syntax;
+use crate::taint::EFFECTS;
 use k8s_openapi::api::core::v1::{Node, Taint};
 use k8s_openapi::jiff::Timestamp;
 use std::net::IpAddr;
 
 pub(super) struct NodeRules;
 
-const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
 impl KindRules for NodeRules {
     type Object = Node;

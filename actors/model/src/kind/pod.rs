@@ -71,6 +71,13 @@ impl KindRules for PodRules {
         status::prepare_create(pod);
     }
 
+    /// A manifest that replaces a pod need not repeat what was added at its creation.
+    fn prepare_update(new: &mut Pod, _old: &Pod) {
+        if let Some(spec) = &mut new.spec {
+            admit_tolerations(spec);
+        }
+    }
+
     fn validate(pod: &Pod) -> Vec<Cause> {
         let mut causes = Vec::new();
         let path = Path::Root("spec");

@@ -36,8 +36,9 @@ pub struct Stored {
     pub revision: u64,
     /// The canonical JSON, without `metadata.resourceVersion`.
     pub json: Bytes,
+    /// Boxed: it is large, and most objects of a large cluster are never looked into.
     #[serde(skip)]
-    meta: OnceLock<ObjectMeta>,
+    meta: OnceLock<Box<ObjectMeta>>,
     #[serde(skip)]
     typed: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
@@ -101,8 +102,8 @@ impl Stored {
         }
         self.meta.get_or_init(|| {
             let json = self.to_json();
-            serde_json::from_slice::<Partial>(&json)
-                .map_or_else(|_| ObjectMeta::default(), |p| p.metadata)
+            let decoded = serde_json::from_slice::<Partial>(&json);
+            Box::new(decoded.map_or_else(|_| ObjectMeta::default(), |p| p.metadata))
         })
     }
 

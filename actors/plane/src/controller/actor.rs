@@ -7,7 +7,7 @@ use crate::gateway::GatewayHandle;
 use futures::FutureExt;
 use kabuki_kit::{Alarm, ChildSpec, QueueConfig, Slot, WorkQueue};
 use kabuki_model::identity::Identity;
-use kabuki_model::{ObjectKey, StatusError};
+use kabuki_model::{ObjectKey, Resource, StatusError};
 use kabuki_protocol::ApiHandle;
 use kabuki_reconcile::Reconciler;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -33,6 +33,8 @@ const DEPTH: usize = 256;
 pub(super) enum ControllerMessage {
     /// Objects that it follows have changed.
     Changed(Vec<Followed>),
+    /// The watch of a resource was lost and has begun again.
+    Relisted(Resource),
     /// The work on a key has ended.
     Worked {
         /// The key.
@@ -89,7 +91,11 @@ impl Actor for Controller {
         (): (),
     ) -> Result<ControllerState, ActorProcessingErr> {
         let (sink, mut changes) = mpsc::channel(DEPTH);
-        let mut watches = follow(&self.api, self.core.watches(), &sink);
+        let own = myself.clone();
+        let relisted = move |resource: &Resource| {
+            let _ = own.cast(ControllerMessage::Relisted(resource.clone()));
+        };
+        let mut watches = follow(&self.api, self.core.watches(), &sink, relisted);
         watches.spawn(async move {
             let mut batch = Vec::new();
             while changes.recv_many(&mut batch, DEPTH).await > 0 {
@@ -129,6 +135,12 @@ impl Actor for Controller {
                     for key in keys {
                         state.queue.add(key);
                     }
+                }
+            }
+            ControllerMessage::Relisted(resource) => {
+                let view = self.gateway.view();
+                for key in self.core.relisted(&view, &resource) {
+                    state.queue.add(key);
                 }
             }
             ControllerMessage::Worked { key, result } => {

@@ -22,24 +22,34 @@ pub(crate) struct Followed {
     pub removed: bool,
 }
 
+/// What a watch has told so far.
+#[derive(Default)]
+struct Known {
+    objects: HashMap<Arc<str>, Arc<Stored>>,
+    /// Whether there was a whole list.
+    listed: bool,
+}
+
 /// How long to wait before a lost watch is begun again.
 const RETRY: Duration = Duration::from_millis(100);
 
 /// Follows `resources` until the set is dropped; `sink` takes each change, and waits when it
 /// must. The latest form of every object is remembered, so that a removal that happened while a
-/// watch was lost is still told.
+/// watch was lost is still told. What came and went meanwhile is not: `relisted` is called after
+/// each list but the first.
 pub(crate) fn follow(
     api: &ApiHandle,
     resources: Vec<Resource>,
     sink: &mpsc::Sender<Followed>,
+    relisted: impl Fn(&Resource) + Clone + Send + Sync + 'static,
 ) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     for resource in resources {
-        let (api, sink) = (api.clone(), sink.clone());
+        let (api, sink, relisted) = (api.clone(), sink.clone(), relisted.clone());
         tasks.spawn(async move {
-            let mut known: HashMap<Arc<str>, Arc<Stored>> = HashMap::new();
+            let mut known = Known::default();
             loop {
-                follow_once(&api, &resource, &sink, &mut known).await;
+                follow_once(&api, &resource, &sink, &mut known, &relisted).await;
                 if sink.is_closed() {
                     return;
                 }
@@ -54,7 +64,8 @@ async fn follow_once(
     api: &ApiHandle,
     resource: &Resource,
     sink: &mpsc::Sender<Followed>,
-    known: &mut HashMap<Arc<str>, Arc<Stored>>,
+    known: &mut Known,
+    relisted: &(impl Fn(&Resource) + Sync),
 ) {
     let request = WatchRequest {
         selection: ListRequest::all(resource.clone(), None),
@@ -68,12 +79,12 @@ async fn follow_once(
             return;
         }
     };
-    let mut stale: HashMap<Arc<str>, Arc<Stored>> = known.clone();
+    let mut stale: HashMap<Arc<str>, Arc<Stored>> = known.objects.clone();
     while let Some(event) = watch.next().await {
         let change = match event {
             Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
                 stale.remove(&object.uid);
-                let previous = known.insert(object.uid.clone(), object.clone());
+                let previous = known.objects.insert(object.uid.clone(), object.clone());
                 if previous
                     .as_ref()
                     .is_some_and(|p| p.revision == object.revision)
@@ -87,7 +98,7 @@ async fn follow_once(
                 }]
             }
             Ok(WatchEvent::Deleted(object)) => {
-                let previous = known.remove(&object.uid);
+                let previous = known.objects.remove(&object.uid);
                 vec![Followed {
                     object,
                     previous,
@@ -97,17 +108,20 @@ async fn follow_once(
             // The list is complete: what is known and was not in it has gone meanwhile.
             Ok(WatchEvent::Bookmark {
                 initial_end: true, ..
-            }) => stale
-                .drain()
-                .map(|(uid, object)| {
-                    known.remove(&uid);
+            }) => {
+                if std::mem::replace(&mut known.listed, true) {
+                    relisted(resource);
+                }
+                let gone = stale.drain().map(|(uid, object)| {
+                    known.objects.remove(&uid);
                     Followed {
                         previous: Some(object.clone()),
                         object,
                         removed: true,
                     }
-                })
-                .collect(),
+                });
+                gone.collect()
+            }
             Ok(WatchEvent::Bookmark { .. }) => continue,
             Err(error) => {
                 tracing::debug!(resource = %resource, error = %error, "watch was lost");

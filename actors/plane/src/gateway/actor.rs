@@ -2,7 +2,7 @@
 
 use super::message::GatewayMessage;
 use super::pages::Pages;
-use super::perform::perform;
+use super::route::{Others, route};
 use super::{LocalApi, MAX_WRITES};
 use crate::raft::RaftHandle;
 use crate::watch::WatchHandle;
@@ -39,18 +39,32 @@ pub struct GatewayHandle {
     watch: WatchHandle,
     writes: Gate<&'static str>,
     pages: Pages,
+    others: Others,
+    /// Writes are only made while this server leads in this term.
+    term: Option<u64>,
 }
 
 impl GatewayHandle {
     /// A handle over the raft group; the actor is started by a supervisor with
-    /// [`GatewayHandle::child`].
-    pub fn new(raft: RaftHandle, watch: WatchHandle) -> Self {
+    /// [`GatewayHandle::child`]. Writes that another server must make go to `others`.
+    pub fn new(raft: RaftHandle, watch: WatchHandle, others: Others) -> Self {
         Self {
             slot: Slot::new("gateway"),
             raft,
             watch,
             writes: Gate::new([(USERS, MAX_WRITES, RETRY), (SYSTEM, MAX_WRITES, RETRY)]),
             pages: Pages::default(),
+            others,
+            term: None,
+        }
+    }
+
+    /// The same door for those who act for the leader of one term: when the term has passed, their
+    /// writes are refused, here and, should they be under way, by the store.
+    pub fn in_term(&self, term: u64) -> Self {
+        Self {
+            term: Some(term),
+            ..self.clone()
         }
     }
 
@@ -74,11 +88,15 @@ impl GatewayHandle {
     pub async fn request(&self, who: Identity, request: Request) -> Result<Answer, StatusError> {
         match &request {
             Request::Get { .. } => {
+                self.raft.read_barrier().await?;
                 let view = self.raft.snapshot();
                 authorize_request(&view, &who, &request)?;
                 return read(&view, &request);
             }
-            Request::List(list) => return self.list(&who, &request, &list.continue_token),
+            Request::List(list) => {
+                self.raft.read_barrier().await?;
+                return self.list(&who, &request, &list.continue_token);
+            }
             _ => {}
         }
         let class = match is_system(&who) {
@@ -89,9 +107,12 @@ impl GatewayHandle {
             .writes
             .enter(&class)
             .map_err(|e| StatusError::too_many_requests(e.to_string()))?;
+        let (term, others) = (self.term, self.others.clone());
         let message = |reply| GatewayMessage::Perform {
             who,
             request,
+            term,
+            others,
             permit,
             reply,
         };
@@ -101,7 +122,52 @@ impl GatewayHandle {
                 kabuki_model::status::Reason::Timeout,
                 "the write was not committed in time; it may still happen: read before trying again",
             )),
+            Err(CallError::Dropped { .. }) => Err(StatusError::unknown_outcome(
+                "the write was interrupted, it may or may not have happened",
+            )),
             Err(other) => Err(StatusError::unavailable(other.to_string())),
+        }
+    }
+
+    /// Performs a request that another server's client made, if this server leads: it is not handed
+    /// on again.
+    pub async fn request_here(
+        &self,
+        who: Identity,
+        request: Request,
+    ) -> Result<Answer, StatusError> {
+        let here = Self {
+            others: Others::default(),
+            ..self.clone()
+        };
+        here.request(who, request).await
+    }
+
+    /// Performs a read on what this server has, if it had news of the leader within `max_staleness`;
+    /// `None` takes any state.
+    pub fn stale_read(
+        &self,
+        who: &Identity,
+        request: &Request,
+        max_staleness: Option<Duration>,
+    ) -> Result<Answer, StatusError> {
+        if let Some(limit) = max_staleness {
+            let staleness = self.others.staleness(&self.raft);
+            if staleness.is_none_or(|s| s > limit) {
+                return Err(StatusError::unavailable(format!(
+                    "this server had no news of the leader within {limit:?}; ask for a staler state, \
+                     or another server"
+                )));
+            }
+        }
+        match request {
+            Request::Get { .. } => {
+                let view = self.raft.snapshot();
+                authorize_request(&view, who, request)?;
+                read(&view, request)
+            }
+            Request::List(list) => self.list(who, request, &list.continue_token),
+            _ => Err(StatusError::bad_request("only reads can be stale")),
         }
     }
 
@@ -175,12 +241,14 @@ impl Actor for Gateway {
         let GatewayMessage::Perform {
             who,
             request,
+            term,
+            others,
             permit,
             reply,
         } = message;
         let raft = raft.clone();
         tokio::spawn(async move {
-            let result = perform(&raft, &who, &request).await;
+            let result = route(&raft, &others, &who, &request, term, WRITE_LIMIT).await;
             drop(permit);
             // The caller may have given up; the write stands all the same.
             let _ = reply.send(result);

@@ -1,5 +1,6 @@
 //! What the gateway is asked.
 
+use super::Others;
 use kabuki_kit::Permit;
 use kabuki_model::StatusError;
 use kabuki_model::identity::Identity;
@@ -16,6 +17,10 @@ pub enum GatewayMessage {
         who: Identity,
         /// What for.
         request: Request,
+        /// Only while this server leads in this term; `None` is whenever, by whoever leads.
+        term: Option<u64>,
+        /// Whom it is handed to when this server does not lead.
+        others: Others,
         /// Room among the writes under way; given back when the write is done.
         permit: Permit,
         /// The answer.

@@ -17,10 +17,11 @@ pub(super) async fn perform(
     raft: &RaftHandle,
     who: &Identity,
     request: &Request,
+    term: Option<u64>,
 ) -> Result<Answer, StatusError> {
     for _ in 0..MAX_ATTEMPTS {
         let view = raft.snapshot();
-        match admit(&view, who, request, &context(raft))? {
+        match admit(&view, who, request, &context(raft, term))? {
             Verdict::Answer(answer) => return Ok(answer),
             Verdict::Each(commits) => return each(raft, request, commits, view.revision()).await,
             Verdict::Commit(commit) => {
@@ -76,10 +77,10 @@ async fn each(
     })
 }
 
-fn context(raft: &RaftHandle) -> Context {
+fn context(raft: &RaftHandle, term: Option<u64>) -> Context {
     Context {
         now: jiff::Timestamp::now(),
         entropy: rand::random(),
-        term: raft.leadership().borrow().term,
+        term: term.unwrap_or_else(|| raft.leadership().borrow().term),
     }
 }

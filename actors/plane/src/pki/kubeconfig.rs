@@ -1,9 +1,9 @@
 //! The administrator's kubeconfig: the standard file, with a client certificate inside.
 
-use super::files;
 use super::{Authority, PkiError};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use kabuki_cluster::files;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use x509_parser::prelude::FromDer;

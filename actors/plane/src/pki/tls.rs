@@ -1,12 +1,10 @@
 //! TLS of the client port: version 1.3, client certificates of the cluster's CA required.
 
 use super::{Authority, Issued, PkiError};
-use kabuki_model::identity::Identity;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::sync::Arc;
 use tokio_rustls::rustls;
-use x509_parser::prelude::FromDer;
 
 /// The server's side of TLS.
 pub fn server_config(
@@ -38,22 +36,4 @@ pub fn server_config(
         .map_err(|e| tls(&e))?;
     config.alpn_protocols = alpn.iter().map(|p| p.to_vec()).collect();
     Ok(Arc::new(config))
-}
-
-/// Who a verified client certificate names: common name and organisations. `None` when it names
-/// nobody.
-pub fn identity_of(certificate: &CertificateDer<'_>) -> Option<Identity> {
-    let (_, parsed) = x509_parser::certificate::X509Certificate::from_der(certificate).ok()?;
-    let subject = parsed.subject();
-    let user = subject
-        .iter_common_name()
-        .next()?
-        .as_str()
-        .ok()?
-        .to_string();
-    let groups = subject
-        .iter_organization()
-        .filter_map(|o| o.as_str().ok().map(str::to_string));
-    let groups: Vec<String> = groups.collect();
-    (!user.is_empty()).then(|| Identity::new(user, groups))
 }

@@ -1,7 +1,8 @@
-//! The actor: turns messages into calls of the driver.
+//! The actor: hands messages to the driver, and keeps time.
 
 use super::driver::Driver;
 use super::handle::Shared;
+use super::hands::Later;
 use super::message::RaftMessage;
 use super::transport::Transport;
 use crate::wal::{Report, WalMessage, WalReport};
@@ -9,12 +10,15 @@ use crate::watch::WatchMessage;
 use kabuki_kit::Slot;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The Wal is open when this actor starts; it only hands over what it has.
 const ATTACH_LIMIT: Duration = Duration::from_secs(30);
-/// raft-rs' unit of time, with other servers: elections after 10, heartbeats every 2.
-const TICK: Duration = Duration::from_millis(100);
+/// The core's unit of time, with other servers: elections after 500 to 1000 ms of silence.
+const TICK: Duration = Duration::from_millis(50);
+/// Ticks that come closer to each other waited while the actor was busy or the machine slept:
+/// time in which nobody else was heard either, so that they say nothing about the others.
+const LEAST_TICK: Duration = Duration::from_millis(25);
 /// How soon a full disk is tried again.
 const DISK_RETRY: Duration = Duration::from_millis(200);
 
@@ -30,6 +34,7 @@ pub(crate) struct RaftArgs {
 pub(crate) struct RaftState {
     driver: Driver,
     ticking: bool,
+    ticked: Instant,
 }
 
 impl Actor for Raft {
@@ -47,14 +52,19 @@ impl Actor for Raft {
             .call(|reply| WalMessage::Attach { reply }, ATTACH_LIMIT)
             .await?;
         let (recovered, wal) = attached.ok_or("the log was handed over already")?;
+        let me = myself.clone();
         let report: Report = Arc::new(move |report: WalReport| {
             // When the actor is gone, so is everyone who would care.
-            let _ = myself.cast(RaftMessage::Wal(report));
+            let _ = me.cast(RaftMessage::Wal(report));
         });
-        let driver = Driver::start(args, recovered, wal, report)?;
+        let later: Later = Box::new(move |after, message| {
+            myself.send_after(after, move || message);
+        });
+        let driver = Driver::start(args, recovered, wal, report, later)?;
         Ok(RaftState {
             driver,
             ticking: false,
+            ticked: Instant::now(),
         })
     }
 
@@ -63,8 +73,9 @@ impl Actor for Raft {
         myself: ActorRef<RaftMessage>,
         state: &mut RaftState,
     ) -> Result<(), ActorProcessingErr> {
-        // What no former incarnation has taken waits in the intake.
+        // What no former incarnation has taken waits in the intake and in the queue of reads.
         let _ = myself.cast(RaftMessage::Flush);
+        let _ = myself.cast(RaftMessage::Read);
         state.tick_if_needed(&myself);
         Ok(())
     }
@@ -75,20 +86,27 @@ impl Actor for Raft {
         message: RaftMessage,
         state: &mut RaftState,
     ) -> Result<(), ActorProcessingErr> {
-        let driver = &mut state.driver;
-        match message {
-            RaftMessage::Flush => driver.propose_waiting()?,
+        match &message {
+            // First let those run who were just answered, or woken together with the one that
+            // sent this: what they propose goes into the same entry and the same sync.
+            RaftMessage::Flush => tokio::task::yield_now().await,
             RaftMessage::Wal(WalReport::NoSpace) => {
-                driver.disk_is_full();
                 myself.send_after(DISK_RETRY, || RaftMessage::RetryDisk);
             }
-            RaftMessage::Wal(report) => driver.reported(report)?,
-            RaftMessage::Step(message) => driver.step(*message)?,
-            RaftMessage::Tick => driver.tick()?,
-            RaftMessage::RetryDisk => driver.retry_disk(),
-            RaftMessage::Unreachable(id) => driver.unreachable(id),
+            RaftMessage::Tick if state.too_soon() => return Ok(()),
+            _ => {}
         }
+        state.driver.handle(message)?;
         state.tick_if_needed(&myself);
+        Ok(())
+    }
+
+    async fn post_stop(
+        &self,
+        _myself: ActorRef<RaftMessage>,
+        state: &mut RaftState,
+    ) -> Result<(), ActorProcessingErr> {
+        state.driver.stopping();
         Ok(())
     }
 }
@@ -96,9 +114,18 @@ impl Actor for Raft {
 impl RaftState {
     /// Alone there is nobody to lose contact with: an idle server stays idle.
     fn tick_if_needed(&mut self, myself: &ActorRef<RaftMessage>) {
-        if !self.ticking && self.driver.has_peers() {
+        if !self.ticking && self.driver.needs_ticks() {
             self.ticking = true;
             myself.send_interval(TICK, || RaftMessage::Tick);
         }
+    }
+
+    fn too_soon(&mut self) -> bool {
+        let now = Instant::now();
+        let too_soon = now.duration_since(self.ticked) < LEAST_TICK;
+        if !too_soon {
+            self.ticked = now;
+        }
+        too_soon
     }
 }

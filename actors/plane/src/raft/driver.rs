@@ -1,65 +1,34 @@
-//! Drives raft-rs: proposals in, Readys out to the Wal, the transport and the applier.
-//!
-//! Persisting overlaps with everything else (raft-rs' asynchronous Readys): while the log's
-//! thread syncs, the next entries are proposed and wait for the next sync together.
+//! The shell around the core: messages in, the core's effects out through the [`Hands`].
 
 use super::actor::RaftArgs;
-use super::applier::{Applier, Reconfiguration};
-use super::entry;
+use super::core::{CoreError, Leadership, Proposed, Replica, ReplicaConfig};
 use super::error::RaftError;
-use super::handle::{Leadership, Shared};
-use super::intake::Proposal;
-use super::storage::{LogStorage, Wanted};
-use super::transport::Transport;
-use crate::wal::{Append, Recovered, Report, WalReport, WalWriter};
+use super::handle::Shared;
+use super::hands::{Hands, Later};
+use super::message::RaftMessage;
+use super::waiting::Waiting;
+use crate::wal::{Recovered, Report, WalReport, WalWriter};
 use crate::watch::WatchMessage;
-use kabuki_store::{Restored, SnapshotError, Store, read_snapshot};
-use raft::eraftpb::{ConfState, Message, Snapshot as SnapshotMessage};
-use raft::{RawNode, Ready, SnapshotStatus, StateRole, Storage as _};
-use std::collections::VecDeque;
+use kabuki_model::view::View as _;
+use raft::eraftpb::Message;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-
-mod log;
-
-/// Where an entry is closed: large enough that its overhead does not count, small enough to be
-/// sent to followers while the next one is made.
-const ENTRY_BYTES: usize = 1 << 20;
 
 /// A broken invariant; the group starts again from the disk.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DriveError {
-    #[error("raft refuses: {0}")]
-    Raft(#[from] raft::Error),
-    #[error("cannot apply: {0}")]
-    Entry(#[from] entry::EntryError),
-    #[error("cannot read a configuration change: {0}")]
-    Configuration(#[from] protobuf::ProtobufError),
-    #[error("the leader's snapshot cannot be read: {0}")]
-    Snapshot(#[from] SnapshotError),
+    #[error(transparent)]
+    Core(#[from] CoreError),
     #[error("the log has failed: {0}")]
     Log(String),
 }
 
 pub(crate) struct Driver {
-    node: RawNode<LogStorage>,
-    applier: Applier,
-    shared: Arc<Shared>,
-    wal: WalWriter,
-    report: Report,
-    transport: Arc<dyn Transport>,
-    unpersisted: VecDeque<Unpersisted>,
-    /// What waits for entries that the Wal reads, in the order of the questions.
-    fetching: VecDeque<Wanted>,
-}
-
-/// A Ready that is not known to be on disk.
-struct Unpersisted {
-    number: u64,
-    /// Whether the Wal has a part of it; otherwise it only waits for those before it.
-    in_wal: bool,
-    /// Promises to other servers, to be made when it is.
-    messages: Vec<Message>,
+    core: Replica,
+    hands: Hands,
+    /// Proposals stay in the intake, because leadership is being handed over.
+    held: bool,
 }
 
 impl Driver {
@@ -68,315 +37,180 @@ impl Driver {
         recovered: Recovered,
         wal: WalWriter,
         report: Report,
+        later: Later,
     ) -> Result<Self, DriveError> {
-        let RaftArgs {
-            shared,
-            watch,
-            transport,
-            ..
-        } = args;
-        let at = recovered.snapshot.position();
-        let revision = kabuki_model::view::View::revision(&recovered.snapshot);
+        let shared = args.shared;
+        let index = recovered.snapshot.position().index;
         shared.leadership.send_replace(Leadership::default());
-        shared.snapshot_index.store(at.index, Ordering::Relaxed);
+        shared.snapshot_index.store(index, Ordering::Relaxed);
         // Everything after this revision will pass by the watches.
-        let _ = watch.cast(WatchMessage::Begin { revision });
-        let conf_state = recovered.conf_state.clone();
-        let mut storage = LogStorage::new(recovered.base, recovered.hard_state, conf_state);
-        storage.append(&recovered.entries);
-        let config = raft::Config {
+        let revision = recovered.snapshot.revision();
+        let _ = args.watch.cast(WatchMessage::Begin { revision });
+        let config = ReplicaConfig {
             id: shared.config.id,
-            election_tick: 10,
-            heartbeat_tick: 2,
-            applied: at.index,
-            max_size_per_msg: ENTRY_BYTES as u64,
-            max_inflight_msgs: 256,
-            check_quorum: true,
-            pre_vote: true,
-            ..raft::Config::default()
+            seed: rand::random(),
+            entry_version: shared.config.entry_version,
+            snapshot_bytes: shared.config.snapshot_bytes,
+            snapshot_commands: shared.config.snapshot_commands,
         };
-        let node = RawNode::new(&config, storage, &log::logger())?;
-        let store = Store::from_snapshot(recovered.snapshot);
-        let applier = Applier::new(shared.clone(), watch, store);
-        let (unpersisted, fetching) = Default::default();
-        let mut driver = Self {
-            node,
-            applier,
+        let mut hands = Hands {
             shared,
+            watch: args.watch,
             wal,
             report,
-            transport,
-            unpersisted,
-            fetching,
+            transport: args.transport,
+            waiting: Waiting::default(),
+            later,
         };
-        driver.transport.reconfigured(driver.conf_state());
-        if driver.conf_state().voters == [driver.shared.config.id] {
-            // Nobody else could win: no need to wait for an election.
-            driver.node.campaign()?;
-        }
-        driver.drive()?;
-        Ok(driver)
+        let core = Replica::start(config, recovered, &mut hands)?;
+        Ok(Self {
+            core,
+            hands,
+            held: false,
+        })
     }
 
-    /// Proposes all that waits in the intake, in as few entries as possible.
-    pub(crate) fn propose_waiting(&mut self) -> Result<(), DriveError> {
-        let mut waiting = self.shared.intake.take().into_iter().peekable();
-        if waiting.peek().is_none() {
-            return Ok(());
-        }
-        if let Some(refusal) = self.refusal() {
-            waiting.for_each(|p| drop(p.reply.send(Err(refusal.clone()))));
-            return Ok(());
-        }
-        while waiting.peek().is_some() {
-            let mut size = 0;
-            let mut batch = Vec::new();
-            while let Some(next) =
-                waiting.next_if(|p| batch.is_empty() || size + p.encoded.len() <= ENTRY_BYTES)
-            {
-                size += next.encoded.len();
-                batch.push(next);
+    /// Turns a message into a call of the core.
+    pub(crate) fn handle(&mut self, message: RaftMessage) -> Result<(), DriveError> {
+        let (core, hands) = (&mut self.core, &mut self.hands);
+        match message {
+            RaftMessage::Flush => self.propose_waiting()?,
+            RaftMessage::Read => {
+                let token = hands.waiting.read(hands.shared.reads.take());
+                core.read(token, hands)?;
             }
-            self.propose(batch);
+            RaftMessage::Wal(report) => self.reported(report)?,
+            RaftMessage::Step(message) => core.step(*message, hands)?,
+            RaftMessage::Received(message, path) => self.received(message, path),
+            RaftMessage::SnapshotSent(to, ok) => core.snapshot_sent(to, ok, hands)?,
+            RaftMessage::Tick => core.tick(hands)?,
+            RaftMessage::Wake(ticket) => core.wake(ticket, hands)?,
+            RaftMessage::RetryDisk => hands.wal.retry(&hands.report),
+            RaftMessage::Unreachable(id) => core.unreachable(id, hands)?,
+            RaftMessage::PeerLost(id) => core.peer_lost(id, hands)?,
+            RaftMessage::Reconfigure(asked) => {
+                let token = hands.waiting.reconfiguration(asked.reply);
+                core.reconfigure(token, &asked.change, hands)?;
+            }
+            RaftMessage::Members(reply) => {
+                let _ = reply.send(Ok(core.members()));
+            }
+            RaftMessage::Transfer(to, reply) => {
+                let _ = reply.send(Ok(core.transfer(to, hands)?));
+            }
         }
-        self.drive()
+        if self.held && !self.core.transferring() {
+            self.propose_waiting()?;
+        }
+        Ok(())
     }
 
-    fn propose(&mut self, batch: Vec<Proposal>) {
-        let content = entry::join(batch.iter().map(|p| p.encoded.as_slice()));
-        match self.node.propose(Vec::new(), content) {
-            Ok(()) => {
-                let index = self.node.raft.raft_log.last_index();
-                self.applier.expect(index, self.node.raft.term, batch);
-            }
-            // Leadership is being handed over.
-            Err(_) => batch
+    /// The actor is being stopped: whoever is best prepared leads on, without an election
+    /// time-out in between.
+    pub(crate) fn stopping(&mut self) {
+        if let Err(e) = self.core.transfer(None, &mut self.hands) {
+            tracing::warn!(error = %e, "leadership could not be handed over");
+        }
+    }
+
+    pub(crate) fn needs_ticks(&self) -> bool {
+        self.core.needs_ticks()
+    }
+
+    /// Proposes all that waits in the intake.
+    fn propose_waiting(&mut self) -> Result<(), DriveError> {
+        // Better late than refused: in a moment it is known who leads.
+        self.held = self.core.transferring();
+        if self.held {
+            return Ok(());
+        }
+        let taken = self.hands.shared.intake.take();
+        if taken.is_empty() {
+            return Ok(());
+        }
+        if let Some(refusal) = self.core.refusal().or_else(|| self.full()) {
+            taken
                 .into_iter()
-                .for_each(|p| drop(p.reply.send(Err(RaftError::Unavailable)))),
+                .for_each(|p| drop(p.reply.send(Err(refusal.clone()))));
+            return Ok(());
         }
+        let waiting = &mut self.hands.waiting;
+        let proposed = taken.into_iter().map(|p| Proposed {
+            token: waiting.proposal(p.reply, p.credit),
+            command: p.command,
+            encoded: p.encoded,
+        });
+        let batch = proposed.collect();
+        Ok(self.core.propose(batch, &mut self.hands)?)
     }
 
-    /// Why nothing can be proposed now.
-    fn refusal(&self) -> Option<RaftError> {
-        if self.node.raft.state != StateRole::Leader {
-            let leader = self.leader();
-            return Some(RaftError::NotLeader { leader });
-        }
-        let reserve_bytes = self.shared.config.disk_reserve_bytes;
+    /// Refuses before the disk is so full that the log cannot go on.
+    fn full(&self) -> Option<RaftError> {
+        let shared: &Arc<Shared> = &self.hands.shared;
+        let reserve_bytes = shared.config.disk_reserve_bytes;
         // When the file system does not tell, writing will.
-        let free_bytes = self.wal.room().unwrap_or(u64::MAX);
+        let free_bytes = self.hands.wal.room().unwrap_or(u64::MAX);
         let full = free_bytes < reserve_bytes;
-        self.shared.disk_full.store(full, Ordering::Relaxed);
+        shared.disk_full.store(full, Ordering::Relaxed);
         full.then_some(RaftError::DiskFull {
             free_bytes,
             reserve_bytes,
         })
     }
 
-    pub(crate) fn reported(&mut self, report: WalReport) -> Result<(), DriveError> {
+    fn reported(&mut self, report: WalReport) -> Result<(), DriveError> {
+        let (core, hands) = (&mut self.core, &mut self.hands);
         match report {
-            WalReport::Persisted(number) => {
-                self.persisted(number);
-                return self.drive();
-            }
-            WalReport::Fetched(entries) => {
-                if let Some(wanted) = self.fetching.pop_front() {
-                    self.node.mut_store().set_fetched(entries);
-                    self.node.on_entries_fetched(wanted.context);
-                    self.node.mut_store().set_fetched(Vec::new());
-                    return self.drive();
-                }
-            }
+            WalReport::Persisted(number) => core.persisted(number, hands)?,
+            WalReport::Fetched(ticket, entries) => core.fetched(ticket, entries, hands)?,
             WalReport::SnapshotSaved { saved, keep_after } => {
-                self.applier.snapshot_saved(saved.bytes);
-                self.shared
-                    .snapshot_index
-                    .store(saved.at.index, Ordering::Relaxed);
-                self.node.mut_store().compact(keep_after);
-                self.wal.compact(keep_after, &self.report);
+                let index = saved.at.index;
+                hands.shared.snapshot_index.store(index, Ordering::Relaxed);
+                core.snapshot_saved(saved.bytes, keep_after, hands)?;
             }
             WalReport::SnapshotFailed(error) => {
                 tracing::warn!(
                     error,
                     "a snapshot could not be written; the log grows meanwhile"
                 );
-                self.applier.snapshot_failed();
+                core.snapshot_failed();
             }
-            WalReport::Encoded(snapshot) => self.node.mut_store().set_outgoing(*snapshot),
+            WalReport::SnapshotRead(message, path, read) => match read {
+                Ok(snapshot) => {
+                    let file = Some(path.clone());
+                    if !core.snapshot_received(*message, snapshot, file, hands)? {
+                        forget(&path);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(error, "a snapshot that arrived cannot be used");
+                    forget(&path);
+                }
+            },
             WalReport::Compacted => {}
-            WalReport::NoSpace => self.disk_is_full(),
+            WalReport::NoSpace => {
+                if !hands.shared.disk_full.swap(true, Ordering::Relaxed) {
+                    tracing::error!("the disk is full: writes wait until there is room");
+                }
+            }
             WalReport::Failed(error) => return Err(DriveError::Log(error)),
         }
         Ok(())
     }
 
-    pub(crate) fn disk_is_full(&mut self) {
-        if !self.shared.disk_full.swap(true, Ordering::Relaxed) {
-            tracing::error!("the disk is full: writes wait until there is room");
-        }
-    }
-
-    pub(crate) fn retry_disk(&mut self) {
-        self.wal.retry(&self.report);
-    }
-
-    pub(crate) fn step(&mut self, message: Message) -> Result<(), DriveError> {
-        if let Err(e) = self.node.step(message) {
-            // A message of a removed or unknown server: not worth a restart.
-            tracing::debug!(error = %e, "a raft message was ignored");
-        }
-        self.drive()
-    }
-
-    pub(crate) fn tick(&mut self) -> Result<(), DriveError> {
-        self.node.tick();
-        self.drive()
-    }
-
-    pub(crate) fn unreachable(&mut self, id: u64) {
-        self.node.report_unreachable(id);
-        // A snapshot may have been lost with it: without this it would never be sent again.
-        self.node.report_snapshot(id, SnapshotStatus::Failure);
-    }
-
-    pub(crate) fn has_peers(&self) -> bool {
-        let conf = self.conf_state();
-        conf.voters.len() + conf.learners.len() + conf.voters_outgoing.len() > 1
-    }
-
-    fn conf_state(&self) -> &ConfState {
-        self.node.store().conf_state()
-    }
-
-    fn leader(&self) -> Option<u64> {
-        Some(self.node.raft.leader_id).filter(|id| *id != raft::INVALID_ID)
-    }
-
-    /// Does all that raft-rs has to do, then tells who leads.
-    fn drive(&mut self) -> Result<(), DriveError> {
-        while self.node.has_ready() {
-            let ready = self.node.ready();
-            self.handle_ready(ready)?;
-        }
-        let conf_state = self.conf_state().clone();
-        if let Some(snapshot) = self
-            .applier
-            .due_snapshot(|| self.wal.room().unwrap_or(u64::MAX))
-        {
-            self.wal
-                .save_snapshot(snapshot, conf_state.clone(), &self.report);
-        }
-        if self.node.store().take_wants_snapshot() {
-            self.wal
-                .encode_snapshot(self.applier.snapshot(), conf_state, &self.report);
-        }
-        for wanted in self.node.store().take_wanted() {
-            self.wal
-                .fetch(wanted.low, wanted.high, wanted.max_bytes, &self.report);
-            self.fetching.push_back(wanted);
-        }
-        self.publish_leadership();
-        Ok(())
-    }
-
-    fn handle_ready(&mut self, mut ready: Ready) -> Result<(), DriveError> {
-        self.send(ready.take_messages());
-        let mut append = Append {
-            number: ready.number(),
-            ..Append::default()
-        };
-        if !ready.snapshot().is_empty() {
-            append.restart = Some(Box::new(self.install(ready.snapshot())?));
-        }
-        self.apply(&mut ready)?;
-        append.entries = ready.take_entries();
-        if let Some(hard_state) = ready.hs() {
-            self.node.mut_store().set_hard_state(hard_state.clone());
-        }
-        self.node.mut_store().append(&append.entries);
-        // The commit index alone need not be on disk: it goes along with the next entries.
-        let in_wal = ready.must_sync() || append.restart.is_some() || !append.entries.is_empty();
-        let unpersisted = Unpersisted {
-            number: append.number,
-            in_wal,
-            messages: ready.take_persisted_messages(),
-        };
-        self.unpersisted.push_back(unpersisted);
-        self.node.advance_append_async(ready);
-        if in_wal {
-            append.hard_state = Some(self.node.store().hard_state().clone());
-            self.wal.append(append, &self.report);
+    /// Reads another server's state on the thread for it, unless it is no news.
+    fn received(&mut self, message: Box<Message>, path: PathBuf) {
+        if self.core.wants(&message) {
+            self.hands
+                .wal
+                .read_snapshot(message, path, &self.hands.report);
         } else {
-            self.persisted(0);
-        }
-        Ok(())
-    }
-
-    fn apply(&mut self, ready: &mut Ready) -> Result<(), DriveError> {
-        let committed = ready.take_committed_entries();
-        let Some(last) = committed.last().map(|e| e.index) else {
-            return Ok(());
-        };
-        for change in self.applier.apply(committed)? {
-            let conf_state = match change {
-                Reconfiguration::Single(change) => self.node.apply_conf_change(&change)?,
-                Reconfiguration::Joint(change) => self.node.apply_conf_change(&change)?,
-            };
-            self.transport.reconfigured(&conf_state);
-            self.node.mut_store().set_conf_state(conf_state);
-        }
-        self.node.advance_apply_to(last);
-        self.node.mut_store().evict(last);
-        Ok(())
-    }
-
-    /// Puts a leader's snapshot in the place of the state.
-    fn install(
-        &mut self,
-        message: &SnapshotMessage,
-    ) -> Result<(kabuki_store::Snapshot, ConfState), DriveError> {
-        let Restored { snapshot, .. } = read_snapshot(&message.data[..])?;
-        let conf_state = message.get_metadata().get_conf_state().clone();
-        self.applier.install(snapshot.clone());
-        self.shared
-            .snapshot_index
-            .store(snapshot.position().index, Ordering::Relaxed);
-        self.node
-            .mut_store()
-            .restart_after(snapshot.position(), conf_state.clone());
-        self.transport.reconfigured(&conf_state);
-        Ok((snapshot, conf_state))
-    }
-
-    /// Everything up to `number` is on disk, and whatever follows and needs no disk.
-    fn persisted(&mut self, number: u64) {
-        let done = |u: &mut Unpersisted| u.number <= number || !u.in_wal;
-        while let Some(unpersisted) = self.unpersisted.pop_front_if(done) {
-            self.node.on_persist_ready(unpersisted.number);
-            self.send(unpersisted.messages);
+            forget(&path);
         }
     }
+}
 
-    fn send(&self, messages: Vec<Message>) {
-        if !messages.is_empty() {
-            self.transport.send(messages);
-        }
-    }
-
-    fn publish_leadership(&self) {
-        let raft = &self.node.raft;
-        let leading = raft.state == StateRole::Leader
-            && self.applier.applied().term == raft.term
-            && self.node.store().term(self.applier.applied().index).is_ok();
-        let now = Leadership {
-            term: raft.term,
-            leader: self.leader(),
-            leading,
-        };
-        self.shared.leadership.send_if_modified(|before| {
-            let changed = *before != now;
-            *before = now;
-            changed
-        });
-    }
+/// Removes a received file that is of no use. What is left of it is swept away at the next start.
+fn forget(path: &Path) {
+    let _ = std::fs::remove_file(path);
 }

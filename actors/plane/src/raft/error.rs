@@ -17,6 +17,30 @@ pub enum RaftError {
         /// Who is, if known.
         leader: Option<u64>,
     },
+    /// There was no leader for longer than an election takes; nothing happened.
+    #[error(
+        "this server cannot reach a majority of the servers: writes and consistent reads are \
+         refused until it can"
+    )]
+    NoQuorum,
+    /// This server is no longer one of the cluster; nothing happened.
+    #[error("this server was removed from the cluster")]
+    Removed,
+    /// The servers cannot be changed like this; nothing happened.
+    #[error("the servers cannot be changed: {why}")]
+    Reconfiguration {
+        /// What is wrong with the change.
+        why: String,
+    },
+    /// One change of the servers at a time; nothing happened.
+    #[error("another change of the servers is under way")]
+    ReconfigurationPending,
+    /// Nobody is fit to lead instead of this server; nothing happened.
+    #[error("no other server can lead: {why}")]
+    NoSuccessor {
+        /// Why not.
+        why: String,
+    },
     /// There is no leader, or the state is not open yet; nothing happened.
     #[error("the state is not available")]
     Unavailable,
@@ -43,6 +67,12 @@ pub enum RaftError {
     /// The leader changed or restarted meanwhile: the command may or may not be applied.
     #[error("the write was interrupted, it may or may not have happened")]
     Interrupted,
+    /// It takes too long; nothing happened.
+    #[error("the newest state could not be learnt within {limit:?}")]
+    ReadTimeout {
+        /// How long was waited.
+        limit: Duration,
+    },
     /// It takes too long: the command may still be applied.
     #[error("the write did not finish within {limit:?}, it may still happen")]
     Timeout {
@@ -55,13 +85,21 @@ impl From<RaftError> for StatusError {
     fn from(error: RaftError) -> Self {
         let message = error.to_string();
         match error {
-            RaftError::NotLeader { .. } | RaftError::Unavailable => Self::unavailable(message),
-            RaftError::Interrupted => Self::unavailable(message),
+            RaftError::NotLeader { .. }
+            | RaftError::NoQuorum
+            | RaftError::Removed
+            | RaftError::Unavailable
+            | RaftError::NoSuccessor { .. }
+            | RaftError::DiskFull { .. } => Self::unavailable(message),
+            RaftError::Interrupted => Self::unknown_outcome(message),
             RaftError::TooManyRequests => Self::too_many_requests(message),
-            RaftError::DiskFull { .. } => Self::unavailable(message),
             RaftError::TooLarge { .. } => Self::new(Reason::RequestEntityTooLarge, message),
             RaftError::Encode(_) => Self::internal(message),
-            RaftError::Timeout { .. } => Self::new(Reason::Timeout, message),
+            RaftError::Reconfiguration { .. } => Self::bad_request(message),
+            RaftError::ReconfigurationPending => Self::new(Reason::Conflict, message),
+            RaftError::Timeout { .. } | RaftError::ReadTimeout { .. } => {
+                Self::new(Reason::Timeout, message)
+            }
         }
     }
 }

@@ -1,34 +1,28 @@
 //! What everyone else holds of the `Raft` actor.
 
 use super::RaftConfig;
+use super::core::Leadership;
 use super::error::{MAX_COMMAND_BYTES, RaftError};
 use super::intake::{Intake, Proposal};
 use super::message::RaftMessage;
+use super::waiting::ReadQueue;
 use arc_swap::ArcSwap;
-use kabuki_kit::{CallError, Slot};
+use kabuki_kit::Slot;
 use kabuki_model::codec;
-use kabuki_model::command::{Applied, Command};
+use kabuki_model::command::{Applied, Command, Op};
 use kabuki_model::view::View as _;
 use kabuki_store::{Position, Snapshot};
-use raft::eraftpb::Message;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
+mod cluster;
+mod reading;
+
 /// How long a proposal waits for a leader: as long as a restart of the group takes.
 const LEADER_WAIT: Duration = Duration::from_secs(3);
-
-/// Who leads.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Leadership {
-    /// The term.
-    pub term: u64,
-    /// The leader, if there is one.
-    pub leader: Option<u64>,
-    /// Whether it is this server and its state includes everything that was ever acknowledged.
-    pub leading: bool,
-}
 
 /// How the actor fares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +43,8 @@ pub struct RaftStatus {
     pub bytes_in_flight: usize,
     /// Whether writes are refused for lack of room.
     pub disk_full: bool,
+    /// Whether this server was removed from the cluster. It takes no part any more.
+    pub removed: bool,
 }
 
 /// Writes through the log, reads without it. Cheap to clone; outlives restarts of the actor.
@@ -61,25 +57,35 @@ pub struct RaftHandle {
 /// What the actor and the handles share. It outlives the actor.
 pub(crate) struct Shared {
     pub(crate) config: RaftConfig,
+    pub(crate) directory: PathBuf,
     pub(crate) snapshot: ArcSwap<Snapshot>,
     pub(crate) revision: watch::Sender<u64>,
     pub(crate) leadership: watch::Sender<Leadership>,
     pub(crate) intake: Arc<Intake>,
+    pub(crate) reads: ReadQueue,
+    /// Whether this server is the only voter: then, while it leads, nobody else can commit.
+    pub(crate) alone: AtomicBool,
     pub(crate) disk_full: AtomicBool,
     pub(crate) snapshot_index: AtomicU64,
+    /// Names the files of incoming snapshots.
+    pub(crate) incoming: AtomicU64,
 }
 
 impl RaftHandle {
-    pub(crate) fn new(config: RaftConfig) -> Self {
+    pub(crate) fn new(config: RaftConfig, directory: PathBuf) -> Self {
         let intake = Intake::new(config.commands_in_flight, config.bytes_in_flight);
         let shared = Shared {
             config,
+            directory,
             snapshot: ArcSwap::from_pointee(Snapshot::empty()),
             revision: watch::Sender::new(0),
             leadership: watch::Sender::new(Leadership::default()),
             intake: Arc::new(intake),
+            reads: ReadQueue::default(),
+            alone: AtomicBool::new(false),
             disk_full: AtomicBool::new(false),
             snapshot_index: AtomicU64::new(0),
+            incoming: AtomicU64::new(0),
         };
         Self {
             slot: Slot::new("raft"),
@@ -90,7 +96,8 @@ impl RaftHandle {
     /// Applies a command: one transaction. Returns when it is durable and visible in
     /// [`snapshot`](Self::snapshot).
     pub async fn propose(&self, command: Command) -> Result<Applied, RaftError> {
-        let encoded = codec::encode(&command).map_err(|e| RaftError::Encode(e.to_string()))?;
+        let encoded = codec::encode_sized(&command, about(&command))
+            .map_err(|e| RaftError::Encode(e.to_string()))?;
         let bytes = encoded.len();
         if bytes > MAX_COMMAND_BYTES {
             return Err(RaftError::TooLarge { bytes });
@@ -102,7 +109,7 @@ impl RaftHandle {
             command,
             encoded,
             reply,
-            _credit: credit,
+            credit,
         };
         let limit = self.shared.config.propose_limit;
         if self.shared.intake.push(proposal) && self.slot.cast(RaftMessage::Flush).is_err() {
@@ -146,9 +153,11 @@ impl RaftHandle {
     pub fn status(&self) -> RaftStatus {
         let snapshot = self.shared.snapshot.load();
         let (commands_in_flight, bytes_in_flight) = self.shared.intake.in_flight();
+        let leadership = *self.shared.leadership.borrow();
         RaftStatus {
             id: self.shared.config.id,
-            leadership: *self.shared.leadership.borrow(),
+            leadership,
+            removed: leadership.removed,
             applied: snapshot.position(),
             revision: snapshot.revision(),
             snapshot_index: self.shared.snapshot_index.load(Ordering::Relaxed),
@@ -156,16 +165,6 @@ impl RaftHandle {
             bytes_in_flight,
             disk_full: self.shared.disk_full.load(Ordering::Relaxed),
         }
-    }
-
-    /// Takes in a message of another server. Only for authenticated ones.
-    pub fn step(&self, message: Message) -> Result<(), CallError> {
-        self.slot.cast(RaftMessage::Step(Box::new(message)))
-    }
-
-    /// Tells that another server cannot be reached.
-    pub fn unreachable(&self, id: u64) -> Result<(), CallError> {
-        self.slot.cast(RaftMessage::Unreachable(id))
     }
 
     pub(crate) fn slot(&self) -> &Slot<RaftMessage> {
@@ -178,9 +177,11 @@ impl RaftHandle {
 
     /// Waits a moment for a leader; an error unless it is this server.
     async fn led(&self) -> Result<(), RaftError> {
-        let decide = |l: &Leadership| match (l.leading, l.leader) {
-            (true, _) => Some(Ok(())),
-            (false, Some(id)) if id != self.shared.config.id => {
+        let decide = |l: &Leadership| match l.leader {
+            _ if l.leading => Some(Ok(())),
+            _ if l.removed => Some(Err(RaftError::Removed)),
+            _ if l.stranded => Some(Err(RaftError::NoQuorum)),
+            Some(id) if id != self.shared.config.id => {
                 Some(Err(RaftError::NotLeader { leader: Some(id) }))
             }
             _ => None,
@@ -195,6 +196,17 @@ impl RaftHandle {
             _ => Err(RaftError::Unavailable),
         }
     }
+}
+
+/// About how many bytes a command has in encoded form.
+fn about(command: &Command) -> usize {
+    /// The names, the uid and the precondition of an operation.
+    const BESIDE_JSON: usize = 256;
+    let json = |op: &Op| match op {
+        Op::Put { json, .. } => json.len(),
+        Op::Delete { .. } | Op::Require { .. } => 0,
+    };
+    command.ops.iter().map(|op| json(op) + BESIDE_JSON).sum()
 }
 
 impl std::fmt::Debug for RaftHandle {

@@ -15,7 +15,7 @@ pub(crate) struct Proposal {
     pub(crate) encoded: Vec<u8>,
     pub(crate) reply: oneshot::Sender<Result<Applied, RaftError>>,
     /// Given back when the proposal is answered or dropped.
-    pub(crate) _credit: Credit,
+    pub(crate) credit: Credit,
 }
 
 #[derive(Debug)]

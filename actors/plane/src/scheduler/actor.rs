@@ -116,7 +116,8 @@ impl Scheduler {
             }
         }
         let (sink, mut changes) = mpsc::channel::<Followed>(DEPTH);
-        let mut watches = follow(&self.api, vec![Resource::NODES, Resource::PODS], &sink);
+        let resources = vec![Resource::NODES, Resource::PODS];
+        let mut watches = follow(&self.api, resources, &sink, |_| {});
         let myself = myself.clone();
         watches.spawn(async move {
             let mut batch = Vec::new();

@@ -1,6 +1,7 @@
 //! One call of a session: a task that produces replies while it has credit, and ends with it.
 
-use super::Services;
+use super::server_call::server_call;
+use super::{ServerSide, Services};
 use super::node_access::open_node;
 use super::output::Output;
 use kabuki_model::StatusError;
@@ -51,23 +52,23 @@ impl Drop for Running {
 }
 
 /// The client's end of a call, as its task sees it.
-struct Caller {
+pub(super) struct Caller {
     id: u32,
     credit: Arc<Semaphore>,
     output: Output,
 }
 
 /// The session is over, or the call was cancelled.
-struct Gone;
+pub(super) struct Gone;
 
 impl Caller {
     /// Sends a reply after which more follows; waits for credit.
-    async fn more(&self, reply: Reply) -> Result<(), Gone> {
+    pub(super) async fn more(&self, reply: Reply) -> Result<(), Gone> {
         self.credit.acquire().await.map_err(|_| Gone)?.forget();
         self.send(true, Ok(reply)).await
     }
 
-    async fn last(&self, reply: Result<Reply, StatusError>) -> Result<(), Gone> {
+    pub(super) async fn last(&self, reply: Result<Reply, StatusError>) -> Result<(), Gone> {
         self.send(false, reply).await
     }
 
@@ -98,8 +99,6 @@ pub(super) fn begin(
     let task = tokio::spawn(async move {
         // A session that is gone needs no further answer.
         let _: Result<(), Gone> = match call {
-            Call::Api(request) => api(&caller, &services, &who, request).await,
-            Call::Watch(request) => watch(&caller, &services, &who, request).await,
             Call::Node { node, request } => {
                 stream(&caller, &services, &who, node, request, from_client).await
             }
@@ -109,6 +108,7 @@ pub(super) fn begin(
                     .await
             }
             Call::WhoAmI => caller.last(Ok(Reply::WhoAmI((*who).clone()))).await,
+            other => server_call(&caller, &services, &who, other).await,
         };
         ended();
     });
@@ -119,13 +119,22 @@ pub(super) fn begin(
     }
 }
 
-async fn api(
+pub(super) async fn api(
     caller: &Caller,
-    services: &Services,
+    server: &ServerSide,
     who: &Identity,
     request: Request,
 ) -> Result<(), Gone> {
-    let answer = match services.gateway.request(who.clone(), request).await {
+    let answer = server.gateway.request(who.clone(), request).await;
+    answered(caller, answer).await
+}
+
+/// Sends an answer; a long list in parts.
+pub(super) async fn answered(
+    caller: &Caller,
+    answer: Result<Answer, StatusError>,
+) -> Result<(), Gone> {
+    let answer = match answer {
         Ok(answer) => answer,
         Err(error) => return caller.last(Err(error)).await,
     };
@@ -170,13 +179,13 @@ fn cut(list: ObjectList) -> Vec<ObjectList> {
     parts
 }
 
-async fn watch(
+pub(super) async fn watch(
     caller: &Caller,
-    services: &Services,
+    server: &ServerSide,
     who: &Identity,
     request: WatchRequest,
 ) -> Result<(), Gone> {
-    let mut watch = match services.gateway.watch(who, request).await {
+    let mut watch = match server.gateway.watch(who, request).await {
         Ok(watch) => watch,
         Err(error) => return caller.last(Err(error)).await,
     };

@@ -1,6 +1,6 @@
 //! Which node a stream goes to, and whether the caller may open it.
 
-use super::Services;
+use super::{ServerSide, Services};
 use kabuki_admission::Attributes;
 use kabuki_model::identity::Identity;
 use kabuki_model::view::{Index, View, index_entries};
@@ -14,12 +14,21 @@ pub(super) async fn open_node(
     node: Option<String>,
     request: NodeRequest,
 ) -> Result<NodeStream, StatusError> {
+    let Some(server) = &services.server else {
+        // A server that has decided already: the port lets nobody else in here.
+        return match (who.is_server(), node) {
+            (true, None) => services.node.open(request).await,
+            _ => Err(StatusError::bad_request(
+                "here only servers open streams, and only with this node",
+            )),
+        };
+    };
     let name = match pod_access(&request) {
         Some((pod, verb, part)) => {
             let key = ObjectKey::new(Resource::PODS, &pod.namespace, &pod.name);
             let attributes = Attributes::object(verb, &key, part);
-            services.gateway.authorize(who, &attributes)?;
-            node_of(services, &key)?
+            server.gateway.authorize(who, &attributes)?;
+            node_of(server, &key)?
         }
         None => {
             let name = node.unwrap_or_else(|| services.version.node.clone());
@@ -29,13 +38,16 @@ pub(super) async fn open_node(
                 _ => "create",
             };
             let attributes = Attributes::object(verb, &key, "proxy");
-            services.gateway.authorize(who, &attributes)?;
+            server.gateway.authorize(who, &attributes)?;
             name
         }
     };
-    let Some(node) = services.nodes.node(&name) else {
+    if name == services.version.node {
+        return services.node.open(request).await;
+    }
+    let Some(node) = server.nodes.node(&name) else {
         let key = ObjectKey::new(Resource::NODES, "", &name);
-        return Err(match services.gateway.view().get(&key) {
+        return Err(match server.gateway.view().get(&key) {
             Some(_) => StatusError::unavailable(format!("node {name:?} is not connected")),
             None => StatusError::not_found(&key),
         });
@@ -61,8 +73,8 @@ fn pod_access(request: &NodeRequest) -> Option<(&PodRef, &'static str, &'static 
 }
 
 /// The node that a pod is bound to.
-fn node_of(services: &Services, key: &ObjectKey) -> Result<String, StatusError> {
-    let view = services.gateway.view();
+fn node_of(server: &ServerSide, key: &ObjectKey) -> Result<String, StatusError> {
+    let view = server.gateway.view();
     let pod = view.get(key).ok_or_else(|| StatusError::not_found(key))?;
     let bound = index_entries(&pod.key, &pod.json)
         .into_iter()

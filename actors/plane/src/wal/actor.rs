@@ -4,6 +4,7 @@ use super::Recovered;
 use super::directory::WalError;
 use super::log::Log;
 use super::writer::{Waiting, WalWriter, describe};
+use crate::raft::Start;
 use kabuki_kit::Worker;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use ractor_cluster::RactorMessage;
@@ -12,6 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// More jobs than a leader ever has at once: one flush, one compaction, a fetch per follower.
 const WAITING_JOBS: usize = 256;
+
+/// One that is written, and those that other servers send at the same time.
+const SNAPSHOT_JOBS: usize = 8;
 
 #[derive(RactorMessage)]
 pub(crate) enum WalMessage {
@@ -23,9 +27,11 @@ pub(crate) enum WalMessage {
 
 pub(crate) struct Wal;
 
+#[derive(Clone)]
 pub(crate) struct WalArgs {
     pub(crate) directory: PathBuf,
-    pub(crate) voters: Vec<u64>,
+    pub(crate) id: u64,
+    pub(crate) start: Start,
 }
 
 pub(crate) struct WalState {
@@ -47,11 +53,7 @@ impl Actor for Wal {
         args: WalArgs,
     ) -> Result<WalState, ActorProcessingErr> {
         let opened = Opened::default();
-        let log = Worker::spawn(
-            "wal",
-            WAITING_JOBS,
-            opener(args.clone_parts(), opened.clone()),
-        )?;
+        let log = Worker::spawn("wal", WAITING_JOBS, opener(args.clone(), opened.clone()))?;
         // Opening fails with the thread's own error, which says more than the worker can.
         let ready = log.run(|_| ()).await;
         let outcome = opened.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -64,7 +66,9 @@ impl Actor for Wal {
         let writer = WalWriter {
             root: args.directory,
             log: Arc::new(log),
-            snapshots: Arc::new(Worker::spawn("snapshots", 1, || Ok::<_, WalError>(()))?),
+            snapshots: Arc::new(Worker::spawn("snapshots", SNAPSHOT_JOBS, || {
+                Ok::<_, WalError>(())
+            })?),
             waiting: Arc::new(Waiting::default()),
         };
         Ok(WalState {
@@ -89,16 +93,10 @@ impl Actor for Wal {
     }
 }
 
-impl WalArgs {
-    fn clone_parts(&self) -> (PathBuf, Vec<u64>) {
-        (self.directory.clone(), self.voters.clone())
-    }
-}
-
 /// Opens the log once. After a panic the thread gets no second log: what the first had in memory
 /// is gone, so the whole group must start again from the disk.
 fn opener(
-    (directory, voters): (PathBuf, Vec<u64>),
+    args: WalArgs,
     opened: Opened,
 ) -> impl FnMut() -> Result<Log, &'static str> + Send + 'static {
     let mut first = true;
@@ -106,7 +104,7 @@ fn opener(
         if !std::mem::take(&mut first) {
             return Err("the log's thread has failed");
         }
-        let outcome = Log::open(&directory, &voters);
+        let outcome = Log::open(&args.directory, args.id, args.start);
         let mut opened = opened.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
             Ok((log, recovered)) => {

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 /// The content of the FORMAT file. A change of any file's meaning changes the number.
 const FORMAT: &str = "kabuki state 1\n";
 
+/// The file with the id of the server.
+const SERVER: &str = "server";
+
 /// The mode of the directory.
 const PRIVATE: u32 = 0o700;
 
@@ -54,6 +57,31 @@ pub enum WalError {
         path: PathBuf,
         /// What it says.
         found: String,
+    },
+    /// There is no state, and none was to be made.
+    #[error("{} has no state", path.display())]
+    Empty {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// There is a state where none may be.
+    #[error("{} has a state already: remove it first, or use another directory", path.display())]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory was made for a server with another id.
+    #[error(
+        "{} is the state of server {found}, this is server {id}: use that server's own directory",
+        path.display()
+    )]
+    OtherServer {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        found: u64,
+        /// Who asks.
+        id: u64,
     },
     /// A file is missing, truncated or damaged. Nothing was changed.
     #[error("{}: {what}: nothing was changed; {remedy}", path.display())]
@@ -184,6 +212,17 @@ impl Directory {
         write_whole(&self.format(), |file| file.write_all(FORMAT.as_bytes()))
     }
 
+    /// The server that the directory was made for; directories of an earlier program do not say.
+    pub(crate) fn server(&self) -> Result<Option<u64>, WalError> {
+        server(&self.root)
+    }
+
+    /// Says which server the directory is for.
+    pub(crate) fn set_server(&self, id: u64) -> Result<(), WalError> {
+        let path = self.root.join(SERVER);
+        write_whole(&path, |file| file.write_all(format!("{id}\n").as_bytes()))
+    }
+
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
@@ -198,6 +237,21 @@ impl Directory {
 
     fn format(&self) -> PathBuf {
         self.root.join("FORMAT")
+    }
+}
+
+/// The id in a directory's `server` file, if there is one.
+pub(crate) fn server(root: &Path) -> Result<Option<u64>, WalError> {
+    let path = root.join(SERVER);
+    match std::fs::read(&path) {
+        Ok(content) => {
+            let text = String::from_utf8_lossy(&content);
+            let id = text.trim().parse().ok().filter(|id| *id != 0);
+            let damaged = || WalError::damaged(&path, "not the id of a server");
+            id.map(Some).ok_or_else(damaged)
+        }
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(WalError::io("read", &path, e)),
     }
 }
 

@@ -6,6 +6,8 @@ use super::directory::{Directory, WalError, sync_parent};
 use super::files::LogFiles;
 use super::snapshots;
 use super::watermark::Watermark;
+use crate::raft::Start;
+use crate::raft::core::{Append, Restart};
 use kabuki_store::{Position, Snapshot, Store};
 use protobuf::Message as _;
 use raft::eraftpb::{ConfState, Entry, HardState};
@@ -23,16 +25,8 @@ const FILE_MIB: u64 = 8;
 /// From here on compacted files are removed.
 const PURGE_MIB: u64 = 24;
 
-/// What one Ready wants on disk. Appends are persisted in the order of their numbers.
-#[derive(Debug, Default)]
-pub(crate) struct Append {
-    /// raft-rs' number of the Ready.
-    pub(crate) number: u64,
-    pub(crate) entries: Vec<Entry>,
-    pub(crate) hard_state: Option<HardState>,
-    /// Another server's snapshot takes the place of everything before.
-    pub(crate) restart: Option<Box<(Snapshot, ConfState)>>,
-}
+/// The buffer of a larger batch is not kept for the next.
+const KEPT_BATCH_BYTES: usize = 1 << 20;
 
 struct Entries;
 
@@ -50,21 +44,27 @@ pub(crate) struct Log {
     engine: LogEngine,
     path: PathBuf,
     watermark: Watermark,
+    /// Empty between two writes; kept for its memory.
+    batch: LogBatch,
     /// The last entry of the log, or of the snapshot that it begins after.
     last: Position,
     directory: Directory,
 }
 
 impl Log {
-    /// Opens the directory. An empty one becomes the first state of a cluster of `voters`.
-    pub(crate) fn open(root: &Path, voters: &[u64]) -> Result<(Self, Recovered), WalError> {
+    /// Opens the directory of server `id`. What an empty one becomes, `start` says.
+    pub(crate) fn open(root: &Path, id: u64, start: Start) -> Result<(Self, Recovered), WalError> {
         let (directory, fresh) = Directory::open(root)?;
-        if fresh {
-            found(&directory, voters)?;
+        match start {
+            Start::Found if fresh => first_state(&directory, id, FOUNDING, &[id])?,
+            Start::Join if fresh => first_state(&directory, id, Position::default(), &[])?,
+            Start::Reopen if fresh => return Err(WalError::Empty { path: root.into() }),
+            Start::Found | Start::Join | Start::Reopen => {}
         }
         snapshots::sweep(root)?;
         let watermark = Watermark::open(&directory.synced())?;
         let (snapshot, conf_state) = snapshots::load_newest(root)?;
+        check_server(&directory, id, &conf_state)?;
         let path = directory.log();
         let files = LogFiles::default();
         let engine = open_engine(&path, &files)?;
@@ -73,11 +73,14 @@ impl Log {
             path: &path,
             snapshot: &snapshot,
         };
-        let accepted = read.all().and_then(|(entries, hard_state, base)| {
-            check_watermark(&watermark, &snapshot, &entries, &path)?;
-            Ok((entries, hard_state, base))
+        let accepted = read.all().and_then(|read| {
+            // Entries that a snapshot was to replace are not missed.
+            if !read.replaced {
+                check_watermark(&watermark, &snapshot, &read.entries, &path)?;
+            }
+            Ok(read)
         });
-        let (entries, hard_state, base) = match accepted {
+        let read = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 drop(engine);
@@ -88,30 +91,34 @@ impl Log {
         // The names of new files are durable before anything in them is reported to be.
         sync_parent(&path)?;
         sync_parent(&path.join("files"))?;
-        let last = entries.last().map_or(snapshot.position(), position);
-        let log = Self {
+        let mut log = Self {
             engine,
             path,
             watermark,
-            last,
+            batch: LogBatch::default(),
+            last: read.entries.last().map_or(snapshot.position(), position),
             directory,
         };
-        if log
-            .engine
-            .last_index(GROUP)
-            .is_some_and(|held| held < last.index)
-        {
-            // A crash came between another server's snapshot and the restart of the log.
-            log.clean(&hard_state)?;
-        }
+        log.finish_restart(read.replaced, &read.hard_state)?;
         let recovered = Recovered {
             snapshot,
             conf_state,
-            hard_state,
-            base,
-            entries,
+            hard_state: read.hard_state,
+            base: read.base,
+            entries: read.entries,
         };
         Ok((log, recovered))
+    }
+
+    /// A crash may have come between another server's snapshot and the restart of the log.
+    fn finish_restart(&mut self, replaced: bool, hard_state: &HardState) -> Result<(), WalError> {
+        let held = self.engine.last_index(GROUP);
+        if replaced || held.is_some_and(|held| held < self.last.index) {
+            self.watermark.set(self.last)?;
+            self.watermark.sync()?;
+            self.clean(hard_state)?;
+        }
+        Ok(())
     }
 
     /// Writes everything, with one sync between two restarts. When it fails nothing counts as
@@ -119,8 +126,8 @@ impl Log {
     pub(crate) fn append(&mut self, appends: &[Append]) -> Result<(), WalError> {
         let mut rest = appends;
         while !rest.is_empty() {
-            if let Some((snapshot, conf_state)) = rest[0].restart.as_deref() {
-                self.restart_after(snapshot, conf_state)?;
+            if let Some(restart) = rest[0].restart.as_deref() {
+                self.restart_after(restart)?;
             }
             let next = rest.iter().skip(1).position(|a| a.restart.is_some());
             let (now, later) = rest.split_at(next.map_or(rest.len(), |at| at + 1));
@@ -131,7 +138,8 @@ impl Log {
     }
 
     fn write(&mut self, appends: &[Append]) -> Result<(), WalError> {
-        let mut batch = LogBatch::default();
+        // Taken out: after a failure a new one takes its place.
+        let mut batch = std::mem::take(&mut self.batch);
         let mut last = self.last;
         let mut lowest = u64::MAX;
         for append in appends {
@@ -165,10 +173,12 @@ impl Log {
             })?;
             self.watermark.sync()?;
         }
-        self.engine
-            .write(&mut batch, true)
-            .map_err(|e| self.failed("write to", e))?;
+        let written = self.engine.write(&mut batch, true);
+        let written = written.map_err(|e| self.failed("write to", e))?;
         self.last = last;
+        if written <= KEPT_BATCH_BYTES {
+            self.batch = batch;
+        }
         self.watermark.set(last)
     }
 
@@ -198,8 +208,17 @@ impl Log {
     }
 
     /// Begins anew after a snapshot of another server. Repeating it does no harm.
-    fn restart_after(&mut self, snapshot: &Snapshot, conf: &ConfState) -> Result<(), WalError> {
-        snapshots::save(self.directory.root(), snapshot, conf)?;
+    fn restart_after(&mut self, restart: &Restart) -> Result<(), WalError> {
+        let Restart {
+            snapshot,
+            conf_state,
+            file,
+        } = restart;
+        let root = self.directory.root();
+        match file {
+            Some(file) => snapshots::adopt(root, file, snapshot, conf_state)?,
+            None => drop(snapshots::save(root, snapshot, conf_state)?),
+        }
         let at = snapshot.position();
         self.watermark.set(at)?;
         self.watermark.sync()?;
@@ -231,18 +250,53 @@ impl Log {
     }
 }
 
+/// Where the state of a new cluster begins: as if entry 1 had been compacted, so that every other
+/// server is given a snapshot, and the configuration with it, before anything else.
+const FOUNDING: Position = Position { index: 1, term: 1 };
+
 /// Makes the first files. FORMAT is the last: without it the directory counts as empty.
-fn found(directory: &Directory, voters: &[u64]) -> Result<(), WalError> {
-    // Begins at entry 1 as if that had been compacted, so that a server with an empty log is
-    // told apart from one of this cluster, and gets the configuration with a snapshot.
-    let first = Position { index: 1, term: 1 };
+fn first_state(
+    directory: &Directory,
+    id: u64,
+    at: Position,
+    voters: &[u64],
+) -> Result<(), WalError> {
     let mut store = Store::new();
-    store.advance(first);
+    store.advance(at);
+    write_first(directory, id, &store.snapshot(), voters)
+}
+
+/// Makes the first files of a directory that begins with a state.
+pub(super) fn write_first(
+    directory: &Directory,
+    id: u64,
+    snapshot: &Snapshot,
+    voters: &[u64],
+) -> Result<(), WalError> {
     let mut conf_state = ConfState::default();
     conf_state.set_voters(voters.to_vec());
-    snapshots::save(directory.root(), &store.snapshot(), &conf_state)?;
-    Watermark::create(&directory.synced(), first)?;
+    snapshots::save(directory.root(), snapshot, &conf_state)?;
+    Watermark::create(&directory.synced(), snapshot.position())?;
+    directory.set_server(id)?;
     directory.finish()
+}
+
+/// Two servers must never share a vote, so a directory is only for the one that it was made for.
+fn check_server(directory: &Directory, id: u64, conf_state: &ConfState) -> Result<(), WalError> {
+    let path = directory.root().to_owned();
+    match directory.server()? {
+        Some(found) if found == id => Ok(()),
+        Some(found) => Err(WalError::OtherServer { path, found, id }),
+        // Made by a program that knew no other servers.
+        None => match conf_state.voters.first() {
+            Some(found) if *found != id => Err(WalError::OtherServer {
+                path,
+                found: *found,
+                id,
+            }),
+            _ => directory.set_server(id),
+        },
+    }
 }
 
 fn open_engine(path: &Path, files: &LogFiles) -> Result<LogEngine, WalError> {
@@ -287,9 +341,19 @@ struct Reading<'a> {
     snapshot: &'a Snapshot,
 }
 
+/// What was read.
+struct ReadLog {
+    entries: Vec<Entry>,
+    hard_state: HardState,
+    /// The entry before the first of the log.
+    base: Position,
+    /// The log is another one than the snapshot's, which was to take its place.
+    replaced: bool,
+}
+
 impl Reading<'_> {
     /// The entries after the snapshot, the hard state, and the entry before the first of the log.
-    fn all(&self) -> Result<(Vec<Entry>, HardState, Position), WalError> {
+    fn all(&self) -> Result<ReadLog, WalError> {
         let at = self.snapshot.position();
         let first = self.engine.first_index(GROUP).unwrap_or(at.index + 1);
         let last = self.engine.last_index(GROUP).unwrap_or(at.index);
@@ -300,8 +364,9 @@ impl Reading<'_> {
             );
             return Err(WalError::damaged(self.path, what));
         }
+        let replaced = self.replaced(at)?;
         let mut entries = Vec::new();
-        if last > at.index {
+        if last > at.index && !replaced {
             let fetched = self.engine.fetch_entries_to::<Entries>(
                 GROUP,
                 at.index + 1,
@@ -315,7 +380,20 @@ impl Reading<'_> {
         let hard_state = self.hard_state(entries.last().map_or(at, position))?;
         // Entries before the snapshot are only for servers that are behind; the snapshot's own
         // position serves where they would need a term that is not at hand.
-        Ok((entries, hard_state, at))
+        Ok(ReadLog {
+            entries,
+            hard_state,
+            base: at,
+            replaced,
+        })
+    }
+
+    /// Whether the log has another entry where the snapshot ends. Then the snapshot is another
+    /// server's, and whatever the log has from there on was never committed.
+    fn replaced(&self, at: Position) -> Result<bool, WalError> {
+        let entry = self.engine.get_entry::<Entries>(GROUP, at.index);
+        let entry = entry.map_err(|e| self.unreadable(e))?;
+        Ok(entry.is_some_and(|e| e.term != at.term))
     }
 
     fn check_order(&self, entries: &[Entry], at: Position) -> Result<(), WalError> {

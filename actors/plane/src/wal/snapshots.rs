@@ -3,7 +3,7 @@
 use super::directory::{WalError, sync_parent};
 use kabuki_store::{Position, Restored, Snapshot, read_snapshot};
 use protobuf::Message as _;
-use raft::eraftpb::ConfState;
+use raft::eraftpb::{ConfState, Message};
 use std::fs::File;
 use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -86,22 +86,57 @@ fn write(path: &Path, snapshot: &Snapshot, extra: &[u8]) -> Result<u64, WalError
     Ok(total)
 }
 
-/// A snapshot as raft-rs carries it to another server.
-pub(crate) fn to_message(
-    snapshot: &Snapshot,
-    conf_state: ConfState,
-) -> Result<raft::eraftpb::Snapshot, kabuki_model::codec::CodecError> {
-    let mut data = Vec::new();
-    for piece in snapshot.encode(&[]) {
-        data.extend(piece?);
+/// Reads the state that another server sent, and makes its file durable: it may become one of
+/// ours.
+pub(crate) fn read_received(path: &Path, message: &Message) -> Result<Snapshot, WalError> {
+    let file = File::open(path).map_err(|e| WalError::io("open", path, e))?;
+    file.sync_all().map_err(|e| WalError::io("sync", path, e))?;
+    let (snapshot, conf_state) = read(path, file)?;
+    let metadata = message.get_snapshot().get_metadata();
+    let at = snapshot.position();
+    if (at.index, at.term) != (metadata.index, metadata.term) {
+        let what = format!("it holds entry {}, not {}", at.index, metadata.index);
+        return Err(WalError::damaged(path, what));
     }
-    let mut message = raft::eraftpb::Snapshot::default();
-    message.set_data(data.into());
-    let metadata = message.mut_metadata();
-    metadata.index = snapshot.position().index;
-    metadata.term = snapshot.position().term;
-    metadata.set_conf_state(conf_state);
-    Ok(message)
+    if !same_servers(&conf_state, metadata.get_conf_state()) {
+        return Err(WalError::damaged(
+            path,
+            "it names other servers than its sender did",
+        ));
+    }
+    Ok(snapshot)
+}
+
+fn same_servers(one: &ConfState, other: &ConfState) -> bool {
+    let sorted = |ids: &[u64]| {
+        let mut ids = ids.to_vec();
+        ids.sort_unstable();
+        ids
+    };
+    let all = |conf: &ConfState| {
+        [
+            sorted(&conf.voters),
+            sorted(&conf.voters_outgoing),
+            sorted(&conf.learners),
+            sorted(&conf.learners_next),
+        ]
+    };
+    all(one) == all(other) && one.auto_leave == other.auto_leave
+}
+
+/// Makes a file that `read_received` has accepted one of ours.
+pub(crate) fn adopt(
+    root: &Path,
+    file: &Path,
+    snapshot: &Snapshot,
+    conf_state: &ConfState,
+) -> Result<(), WalError> {
+    let path = path(root, snapshot.position().index);
+    match std::fs::rename(file, &path) {
+        Ok(()) => sync_parent(&path),
+        // On another file system, or done already: this is repeated after a full disk.
+        Err(_) => save(root, snapshot, conf_state).map(|_| ()),
+    }
 }
 
 /// Removes what is older than the kept ones, and temporary files of an interrupted writer.
@@ -152,10 +187,9 @@ pub(crate) fn load_newest(root: &Path) -> Result<(Snapshot, ConfState), WalError
         },
     };
     let file = File::open(&path).map_err(|e| WalError::io("open", &path, e))?;
-    let read = read_snapshot(BufReader::with_capacity(1 << 20, file));
-    let Restored { snapshot, extra } = read.map_err(|e| match e.problem {
-        kabuki_store::Problem::Io(e) => WalError::io("read", &path, e),
-        _ => refuse(format!("damaged {e}")),
+    let (snapshot, conf_state) = read(&path, file).map_err(|e| match e {
+        WalError::Damaged { what, .. } => refuse(what),
+        other => other,
     })?;
     if snapshot.position().index != newest {
         return Err(refuse(format!(
@@ -163,7 +197,17 @@ pub(crate) fn load_newest(root: &Path) -> Result<(Snapshot, ConfState), WalError
             snapshot.position().index
         )));
     }
+    Ok((snapshot, conf_state))
+}
+
+/// Reads a snapshot file.
+pub(crate) fn read(path: &Path, file: File) -> Result<(Snapshot, ConfState), WalError> {
+    let read = read_snapshot(BufReader::with_capacity(1 << 20, file));
+    let Restored { snapshot, extra } = read.map_err(|e| match e.problem {
+        kabuki_store::Problem::Io(e) => WalError::io("read", path, e),
+        _ => WalError::damaged(path, format!("damaged {e}")),
+    })?;
     let conf_state = ConfState::parse_from_bytes(&extra)
-        .map_err(|e| refuse(format!("its configuration cannot be read: {e}")))?;
+        .map_err(|e| WalError::damaged(path, format!("its configuration cannot be read: {e}")))?;
     Ok((snapshot, conf_state))
 }

@@ -1,9 +1,15 @@
+use super::WalError;
 use super::log::Log;
-use super::{Append, WalError};
+use crate::raft::Start;
+use crate::raft::core::{Append, Recovered, Restart};
 use kabuki_store::Position;
 use raft::eraftpb::{Entry, HardState};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+fn open(root: &Path) -> Result<(Log, Recovered), WalError> {
+    Log::open(root, 1, Start::Found)
+}
 
 fn entry(index: u64, term: u64, size: usize) -> Entry {
     // Different bytes, so that damage cannot pass for something else.
@@ -36,7 +42,7 @@ fn append(number: u64, entries: Vec<Entry>) -> Append {
 
 /// A directory with entries 2 to 41, written four at a time.
 fn filled(root: &Path) {
-    let (mut log, recovered) = Log::open(root, &[1]).expect("opens");
+    let (mut log, recovered) = open(root).expect("opens");
     assert_eq!(
         recovered.snapshot.position(),
         Position { index: 1, term: 1 }
@@ -79,7 +85,7 @@ fn log_file(files: &BTreeMap<PathBuf, Vec<u8>>) -> PathBuf {
 /// `damaged` and left as it was.
 fn whole_or_refused(root: &Path, damaged: &Path, what: &str) -> bool {
     let before = files(root);
-    match Log::open(root, &[1]) {
+    match open(root) {
         Ok((_, recovered)) => {
             let indexes: Vec<u64> = recovered.entries.iter().map(|e| e.index).collect();
             assert_eq!(indexes, (2..=41).collect::<Vec<_>>(), "{what}: shortened");
@@ -158,7 +164,7 @@ fn a_write_that_a_crash_cut_off_is_no_damage() {
     let path = log_file(&good);
     let synced = good[&directory.path().join("synced")].clone();
     {
-        let (mut log, _) = Log::open(directory.path(), &[1]).expect("opens");
+        let (mut log, _) = open(directory.path()).expect("opens");
         log.append(&[append(1, vec![entry(42, 1, 5000)])])
             .expect("written");
     }
@@ -192,10 +198,7 @@ fn missing_and_damaged_small_files_are_refused_by_name() {
     ));
     restore(directory.path(), &good);
     std::fs::write(directory.path().join("FORMAT"), "kabuki state 7\n").expect("written");
-    let error = Log::open(directory.path(), &[1])
-        .err()
-        .expect("refused")
-        .to_string();
+    let error = open(directory.path()).err().expect("refused").to_string();
     assert!(
         error.contains("kabuki state 7") && error.contains("FORMAT"),
         "{error}"
@@ -217,10 +220,7 @@ fn a_damaged_snapshot_is_refused_by_name_and_place() {
         &path,
         "a damaged snapshot"
     ));
-    let error = Log::open(directory.path(), &[1])
-        .err()
-        .expect("refused")
-        .to_string();
+    let error = open(directory.path()).err().expect("refused").to_string();
     assert!(error.contains("at byte 12: chunk 0 is damaged"), "{error}");
     std::fs::remove_file(&path).expect("removed");
     assert!(!whole_or_refused(
@@ -234,7 +234,7 @@ fn a_damaged_snapshot_is_refused_by_name_and_place() {
 fn a_gap_is_refused_and_a_new_leader_may_replace_entries() {
     let directory = tempfile::tempdir().expect("a directory");
     filled(directory.path());
-    let (mut log, _) = Log::open(directory.path(), &[1]).expect("opens");
+    let (mut log, _) = open(directory.path()).expect("opens");
     let gap = log.append(&[append(1, vec![entry(43, 1, 10)])]);
     assert!(matches!(
         gap,
@@ -246,7 +246,7 @@ fn a_gap_is_refused_and_a_new_leader_may_replace_entries() {
     log.append(&[append(1, vec![entry(30, 2, 10), entry(31, 2, 10)])])
         .expect("replaced");
     drop(log);
-    let (_, recovered) = Log::open(directory.path(), &[1]).expect("opens");
+    let (_, recovered) = open(directory.path()).expect("opens");
     let last: Vec<_> = recovered
         .entries
         .iter()
@@ -259,9 +259,9 @@ fn a_gap_is_refused_and_a_new_leader_may_replace_entries() {
 #[test]
 fn a_directory_has_one_user() {
     let directory = tempfile::tempdir().expect("a directory");
-    let first = Log::open(directory.path(), &[1]).expect("opens");
-    let second = Log::open(directory.path(), &[1]).err().expect("refused");
+    let first = open(directory.path()).expect("opens");
+    let second = open(directory.path()).err().expect("refused");
     assert!(matches!(second, WalError::InUse { .. }), "{second}");
     drop(first);
-    Log::open(directory.path(), &[1]).expect("opens");
+    open(directory.path()).expect("opens");
 }

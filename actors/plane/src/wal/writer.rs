@@ -2,12 +2,14 @@
 //! and jobs for the two threads. Outcomes come back as [`WalReport`]s.
 
 use super::directory::{WalError, room};
-use super::log::{Append, Log};
+use super::log::Log;
 use super::snapshots::{self, Saved};
+use crate::raft::core::{Append, Fetch};
 use kabuki_kit::{Worker, WorkerError};
 use kabuki_store::Snapshot;
-use raft::eraftpb::{ConfState, Entry};
-use std::path::PathBuf;
+use raft::eraftpb::{ConfState, Entry, Message};
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -22,12 +24,12 @@ pub(crate) enum WalReport {
     SnapshotSaved { saved: Saved, keep_after: u64 },
     /// A snapshot could not be written; the log just grows longer.
     SnapshotFailed(String),
-    /// Entries that were asked for.
-    Fetched(Vec<Entry>),
+    /// Entries that were asked for, with the ticket of the question.
+    Fetched(u64, Vec<Entry>),
     /// The log is compacted.
     Compacted,
-    /// A snapshot is ready for a server that fell behind.
-    Encoded(Box<raft::eraftpb::Snapshot>),
+    /// Another server's state was read from the file that it arrived in, or cannot be.
+    SnapshotRead(Box<Message>, PathBuf, Result<Snapshot, String>),
     /// The log can no longer be trusted to hold what it is given.
     Failed(String),
 }
@@ -96,24 +98,41 @@ impl WalWriter {
     }
 
     /// Reads entries that are no longer in memory.
-    pub(crate) fn fetch(&self, low: u64, high: u64, max_bytes: u64, report: &Report) {
-        let job = move |log: &mut Log| log.fetch(low, high, max_bytes).map(WalReport::Fetched);
-        self.start_log(job, report.clone(), Some);
+    pub(crate) fn fetch(&self, fetch: Fetch, report: &Report) {
+        let Fetch {
+            ticket,
+            low,
+            high,
+            max_bytes,
+        } = fetch;
+        let job = move |log: &mut Log| log.fetch(low, high, max_bytes);
+        self.start_log(job, report.clone(), move |entries| {
+            Some(WalReport::Fetched(ticket, entries))
+        });
     }
 
-    /// Encodes a snapshot for a server that fell behind.
-    pub(crate) fn encode_snapshot(&self, snapshot: Snapshot, conf: ConfState, report: &Report) {
+    /// Reads the state that another server sent with `message`, and makes its file durable.
+    pub(crate) fn read_snapshot(&self, message: Box<Message>, path: PathBuf, report: &Report) {
         let report = report.clone();
-        let job = move |_: &mut ()| snapshots::to_message(&snapshot, conf);
-        // Asked for again by the server that needs it, so a failure may be forgotten.
-        let started = self.snapshots.start(job, move |outcome| match outcome {
-            Ok(Ok(encoded)) => report(WalReport::Encoded(Box::new(encoded))),
-            Ok(Err(e)) => tracing::warn!(error = describe(&e), "cannot encode a snapshot"),
-            Err(e) => tracing::warn!(error = %e, "cannot encode a snapshot"),
+        let (kept, failed) = ((message.clone(), path.clone()), report.clone());
+        let job = move |_: &mut ()| {
+            let read = snapshots::read_received(&path, &message);
+            WalReport::SnapshotRead(message, path, read.map_err(|e| describe(&e)))
+        };
+        let refused = |(message, path), text| WalReport::SnapshotRead(message, path, Err(text));
+        let again = kept.clone();
+        let started = self.snapshots.start(job, move |outcome| {
+            report(outcome.unwrap_or_else(|e| refused(kept, e.to_string())));
         });
         if let Err(e) = started {
-            tracing::debug!(error = %e, "a snapshot is encoded later");
+            failed(refused(again, e.to_string()));
         }
+    }
+
+    /// The snapshot file of the state up to `index`, and its size.
+    pub(crate) fn open_snapshot(&self, index: u64) -> Result<(File, u64), WalError> {
+        let path = snapshots::path(&self.root, index);
+        open_with_size(&path).map_err(|e| WalError::io("open", &path, e))
     }
 
     /// Bytes that may still be written.
@@ -148,6 +167,12 @@ impl Waiting {
     fn lock(&self) -> MutexGuard<'_, Vec<Append>> {
         self.appends.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn open_with_size(path: &Path) -> std::io::Result<(File, u64)> {
+    let file = File::open(path)?;
+    let bytes = file.metadata()?.len();
+    Ok((file, bytes))
 }
 
 /// Persists all that waits; the number of the last, or `None` when nothing waited.

@@ -43,6 +43,18 @@ impl Running {
             .expect("it stops");
     }
 
+    /// Stops a group that tasks may still hold handles of.
+    pub async fn stop_shared(running: std::sync::Arc<Self>) {
+        let mut running = running;
+        loop {
+            match std::sync::Arc::try_unwrap(running) {
+                Ok(alone) => return alone.stop().await,
+                Err(shared) => running = shared,
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     pub async fn put(&self, name: &str, json: &str) -> Result<u64, RaftError> {
         match self.group.raft.propose(put(name, json)).await? {
             Applied::Committed(changes) => Ok(changes[0].revision()),

@@ -1,6 +1,6 @@
 //! One connection: a writer task, a reader task, and the table of open calls.
 
-use super::OpenError;
+use super::{Failure, OpenError};
 use crate::api::{Api, Watch};
 use crate::frame::{self, FrameError};
 use crate::node::{FromNode, NodeRequest, NodeStream, STREAM_DEPTH, ToNode};
@@ -14,8 +14,13 @@ use kabuki_model::watch::{WatchEvent, WatchRequest};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::AbortHandle;
+
+/// How long the end of a connection may take to be said.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
 
 type Replies = mpsc::UnboundedSender<(bool, Result<Reply, StatusError>)>;
 
@@ -38,6 +43,8 @@ struct Calls {
     open: HashMap<u32, OpenCall>,
     /// Why the connection ended, once it has.
     ended: Option<String>,
+    /// The reader, and the writer.
+    tasks: Vec<AbortHandle>,
 }
 
 /// The reply channel is unbounded in type but bounded in fact: the server may send only as many
@@ -48,7 +55,7 @@ struct OpenCall {
 }
 
 /// One open call; cancels it when dropped before its end.
-struct Handle {
+pub(super) struct Handle {
     id: u32,
     shared: Arc<Shared>,
     replies: mpsc::UnboundedReceiver<(bool, Result<Reply, StatusError>)>,
@@ -87,10 +94,12 @@ impl Client {
             calls: Mutex::new(Calls {
                 open: HashMap::new(),
                 ended: None,
+                tasks: Vec::new(),
             }),
         });
-        tokio::spawn(write_frames(writer, outgoing));
-        tokio::spawn(read_frames(reader, Arc::downgrade(&shared)));
+        let writing = tokio::spawn(write_frames(writer, outgoing));
+        let reading = tokio::spawn(read_frames(reader, Arc::downgrade(&shared)));
+        shared.lock().tasks = vec![reading.abort_handle(), writing.abort_handle()];
         Ok(Self {
             shared,
             node: node.into(),
@@ -135,14 +144,35 @@ impl Client {
         Ok(NodeStream { input, output })
     }
 
-    async fn call(&self, call: Call) -> Result<Handle, StatusError> {
+    /// Why the connection ended; `None` while it lives.
+    pub fn ended(&self) -> Option<String> {
+        self.shared.lock().ended.clone()
+    }
+
+    /// How many calls, watches and streams are open.
+    pub fn open_calls(&self) -> usize {
+        self.shared.lock().open.len()
+    }
+
+    /// Ends the connection at once, whatever the other side does; every open call fails with
+    /// `why`.
+    pub fn abandon(&self, why: &str) {
+        let mut calls = self.shared.lock();
+        calls.ended.get_or_insert_with(|| why.to_string());
+        calls.open.clear();
+        for task in calls.tasks.drain(..) {
+            task.abort();
+        }
+    }
+
+    pub(super) async fn call(&self, call: Call) -> Result<Handle, Failure> {
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, replies) = mpsc::unbounded_channel();
         let input_credit = Arc::new(Semaphore::new(INITIAL_CREDIT as usize));
         {
             let mut calls = self.shared.lock();
             if let Some(why) = &calls.ended {
-                return Err(StatusError::unavailable(why.clone()));
+                return Err(Failure::NotSent(why.clone()));
             }
             let open = OpenCall {
                 replies: sender,
@@ -161,9 +191,39 @@ impl Client {
         Ok(handle)
     }
 
-    async fn single(&self, call: Call) -> Result<Reply, StatusError> {
+    pub(super) async fn single(&self, call: Call) -> Result<Reply, Failure> {
         let mut handle = self.call(call).await?;
         handle.next().await.map(|(_, reply)| reply)
+    }
+
+    /// Makes a call that is answered with one object or list, and joins its parts.
+    pub(super) async fn answer(&self, call: Call) -> Result<Answer, Failure> {
+        let mut handle = self.call(call).await?;
+        let mut whole: Option<Answer> = None;
+        loop {
+            let (more, reply) = handle.next().await?;
+            let Reply::Answer(part) = reply else {
+                return Err(Failure::Refused(unexpected()));
+            };
+            let answer = match whole.take() {
+                None => part,
+                Some(begun) => joined(begun, part),
+            };
+            if !more {
+                return Ok(answer);
+            }
+            whole = Some(answer);
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // The writer ends by itself, when it has said so; the reader would wait for the server.
+        let calls = self.calls.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reading) = calls.tasks.first() {
+            reading.abort();
+        }
     }
 }
 
@@ -174,22 +234,19 @@ impl Shared {
 }
 
 impl Handle {
-    async fn send(&self, frame: ClientFrame) -> Result<(), StatusError> {
-        let frame = encoded(&frame)?;
-        self.shared
-            .frames
-            .send(frame)
-            .await
-            .map_err(|_| StatusError::unavailable("the connection to the server is closed"))
+    async fn send(&self, frame: ClientFrame) -> Result<(), Failure> {
+        let frame = encoded(&frame).map_err(Failure::Refused)?;
+        let sent = self.shared.frames.send(frame).await;
+        sent.map_err(|_| Failure::NotSent("the connection to the server is closed".to_string()))
     }
 
     /// The next reply, and whether more follows.
-    async fn next(&mut self) -> Result<(bool, Reply), StatusError> {
+    pub(super) async fn next(&mut self) -> Result<(bool, Reply), Failure> {
         let Some((more, reply)) = self.replies.recv().await else {
             self.ended = true;
             let why = self.shared.lock().ended.clone();
             let why = why.unwrap_or_else(|| "the connection to the server is closed".to_string());
-            return Err(StatusError::unavailable(why));
+            return Err(Failure::Lost(why));
         };
         self.ended = !more;
         if more {
@@ -197,9 +254,10 @@ impl Handle {
                 id: self.id,
                 frames: 1,
             };
-            self.send(credit).await?;
+            // Where it cannot be sent any more, the next reply says so.
+            let _ = self.send(credit).await;
         }
-        reply.map(|reply| (more, reply))
+        reply.map(|reply| (more, reply)).map_err(Failure::Refused)
     }
 }
 
@@ -222,24 +280,7 @@ impl Drop for Handle {
 
 impl Api for Client {
     fn request(&self, request: Request) -> BoxFuture<'_, Result<Answer, StatusError>> {
-        Box::pin(async move {
-            let mut handle = self.call(Call::Api(request)).await?;
-            let mut whole: Option<Answer> = None;
-            loop {
-                let (more, reply) = handle.next().await?;
-                let Reply::Answer(part) = reply else {
-                    return Err(unexpected());
-                };
-                let answer = match whole.take() {
-                    None => part,
-                    Some(begun) => joined(begun, part),
-                };
-                if !more {
-                    return Ok(answer);
-                }
-                whole = Some(answer);
-            }
-        })
+        Box::pin(async move { Ok(self.answer(Call::Api(request)).await?) })
     }
 
     fn watch(&self, request: WatchRequest) -> BoxFuture<'_, Result<Watch, StatusError>> {
@@ -267,8 +308,8 @@ impl Api for Client {
                             let _ = sender.send(Err(unexpected())).await;
                             return;
                         }
-                        Err(error) => {
-                            let _ = sender.send(Err(error)).await;
+                        Err(failure) => {
+                            let _ = sender.send(Err(failure.into())).await;
                             return;
                         }
                     }
@@ -289,7 +330,7 @@ fn encoded(frame: &ClientFrame) -> Result<Vec<u8>, StatusError> {
     })
 }
 
-fn unexpected() -> StatusError {
+pub(super) fn unexpected() -> StatusError {
     StatusError::internal("the server answered something that was not asked")
 }
 
@@ -335,7 +376,7 @@ async fn run_stream(
             let (more, chunk) = match handle.next().await {
                 Ok((more, Reply::Chunk(chunk))) => (more, chunk),
                 Ok(_) => (false, FromNode::Done(Err(unexpected()))),
-                Err(error) => (false, FromNode::Done(Err(error))),
+                Err(failure) => (false, FromNode::Done(Err(failure.into()))),
             };
             if output.send(chunk).await.is_err() || !more {
                 return;
@@ -358,7 +399,7 @@ async fn write_frames(mut writer: impl AsyncWrite + Unpin, mut outgoing: mpsc::R
             break;
         }
     }
-    let _ = writer.shutdown().await;
+    let _ = tokio::time::timeout(SHUTDOWN_LIMIT, writer.shutdown()).await;
 }
 
 async fn read_frames(mut reader: impl AsyncRead + Unpin, shared: std::sync::Weak<Shared>) {
@@ -394,7 +435,7 @@ async fn read_frames(mut reader: impl AsyncRead + Unpin, shared: std::sync::Weak
     };
     if let Some(shared) = shared.upgrade() {
         let mut calls = shared.lock();
-        calls.ended = Some(why);
+        calls.ended.get_or_insert(why);
         calls.open.clear();
     }
 }

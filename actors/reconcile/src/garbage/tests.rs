@@ -180,3 +180,52 @@ fn collection_converges_on_random_graphs() {
         }
     }
 }
+
+/// Changes that the watch does not tell, because it was lost.
+fn unseen(world: &mut World, change: impl FnOnce(&mut World)) {
+    world.settle();
+    change(world);
+    world.forget_changes();
+}
+
+#[test]
+fn an_owner_that_came_and_went_unseen_is_found_out_after_the_next_list() {
+    let mut world = world();
+    world.create(object("a", &[]));
+    unseen(&mut world, |world| {
+        world.create(object("b", &[("a", "u1", false), ("gone", "u9", false)]));
+        world.create(object("c", &[("gone", "u9", false)]));
+        world.create(object("free", &[]));
+    });
+    world.settle();
+    assert_eq!(names(&world), ["a", "b", "c", "free"]);
+    let core = GarbageCollector;
+    assert!(core.relisted(world.view(), &Resource::PODS).is_empty());
+    let keys = core.relisted(world.view(), &Resource::CONFIG_MAPS);
+    assert_eq!(keys, [key("b"), key("c")]);
+    world.relisted(&Resource::CONFIG_MAPS);
+    world.settle();
+    assert_eq!(names(&world), ["a", "b", "free"]);
+    assert!(
+        core.relisted(world.view(), &Resource::CONFIG_MAPS)
+            .is_empty()
+    );
+}
+
+#[test]
+fn an_owner_whose_last_dependent_went_unseen_is_let_go_after_the_next_list() {
+    let mut world = world();
+    world.create(object("a", &[]));
+    let mut dependent = object("b", &[("a", "u1", true)]);
+    dependent["metadata"]["finalizers"] = json!(["example.com/keep"]);
+    world.create(dependent);
+    world.delete(&key("a"), &options(Propagation::Foreground));
+    unseen(&mut world, |world| {
+        world.change(&key("b"), |b| b["metadata"]["finalizers"] = json!([]));
+    });
+    world.settle();
+    assert_eq!(names(&world), ["a"]);
+    world.relisted(&Resource::CONFIG_MAPS);
+    world.settle();
+    assert!(names(&world).is_empty());
+}

@@ -14,9 +14,11 @@ use super::confined::Confined;
 use super::console::Console;
 use super::container::Container;
 use super::log::LogFile;
+use super::mounts;
 use super::output::Output;
 use super::{Attempt, Outcome, Shim, now_ns, refuse};
 use crate::oci::{self, Surroundings};
+use crate::shim::mounter;
 use crate::spec::{ContainerSpec, ContainerState, Warnings};
 
 /// The ends of a container's standard streams: its own, and the shim's.
@@ -86,7 +88,8 @@ impl Shim {
         }
         let builder = builder.as_init(&bundle).with_systemd(false);
         let inner = with_oom_score(spec.oom_score_adj, &mut warnings, || builder.build())
-            .attempt(|| format!("create container {}", spec.name))?;
+            .attempt(|| format!("create container {}", spec.name))
+            .map_err(|refusal| mounts::explained(&bundle, refusal))?;
         drop(reporter);
         if let Some(console) = console {
             let master = console.receive()?;
@@ -103,6 +106,8 @@ impl Shim {
         };
         let pidfd = open_pidfd(pid)?;
         warnings.extend(self.cgroups.apply(cgroup_path, &spec.resources)?);
+        self.cgroups
+            .restrict_devices(cgroup_path, &oci::device_rules(spec)?)?;
         let container = Container {
             spec: spec.clone(),
             inner,
@@ -129,7 +134,11 @@ impl Shim {
             return refuse("the shim has no pod yet");
         };
         fs::create_dir_all(bundle)?;
-        let rootfs = self.rootfs(spec, bundle)?;
+        let mut rootfs = self.rootfs(spec, bundle)?;
+        let by_hand = mounter::is_needed();
+        if by_hand {
+            rootfs = mounts::root_in(bundle, rootfs)?;
+        }
         let around = Surroundings {
             rootfs: &rootfs,
             cgroup_path,
@@ -138,8 +147,12 @@ impl Shim {
             shm: &pod.shm,
             binds: self.binds(spec, bundle)?,
             cgroup_v2: self.cgroups.is_v2(),
+            cgroup_view: self.cgroup_view(cgroup_path, bundle, spec.privileged)?,
         };
-        let (configuration, warnings) = oci::build(spec, &around)?;
+        let (mut configuration, warnings) = oci::build(spec, &around)?;
+        if by_hand {
+            mounts::take(&mut configuration, &rootfs, bundle)?;
+        }
         let file = File::create(bundle.join("config.json"))?;
         serde_json::to_writer(io::BufWriter::new(file), &configuration)?;
         Ok(warnings)

@@ -21,7 +21,7 @@ const OVERLAY_OPTIONS_LIMIT: usize = 3_800;
 /// Follow links, but never out of the starting directory.
 const BENEATH: u64 = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS;
 /// Follow links as if the starting directory were the root.
-const IN_ROOT: u64 = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
+pub(in crate::shim) const IN_ROOT: u64 = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
 
 impl Shim {
     /// Mounts or names the root file system, and makes the working directory in it.
@@ -123,7 +123,7 @@ fn mount_overlay(options: &str, target: &Path) -> Outcome<()> {
     Ok(())
 }
 
-fn directory(path: &Path) -> io::Result<OwnedFd> {
+pub(in crate::shim) fn directory(path: &Path) -> io::Result<OwnedFd> {
     let flags = libc::O_PATH | libc::O_DIRECTORY;
     Ok(File::options()
         .read(true)
@@ -153,7 +153,12 @@ fn resolve(source: &str, sub_path: Option<&str>, create: bool) -> io::Result<Own
 }
 
 /// Makes `path` below `root`, following links as `how` says.
-fn make_dirs(root: &OwnedFd, path: &Path, how: u64, mode: u32) -> io::Result<()> {
+pub(in crate::shim) fn make_dirs(
+    root: &OwnedFd,
+    path: &Path,
+    how: u64,
+    mode: u32,
+) -> io::Result<()> {
     let mut parent = root.try_clone()?;
     let mut so_far = PathBuf::new();
     for part in path.components() {
@@ -183,7 +188,12 @@ fn make_dirs(root: &OwnedFd, path: &Path, how: u64, mode: u32) -> io::Result<()>
     Ok(())
 }
 
-fn open_at(dir: &OwnedFd, path: &Path, flags: i32, resolve: u64) -> io::Result<OwnedFd> {
+pub(in crate::shim) fn open_at(
+    dir: &OwnedFd,
+    path: &Path,
+    flags: i32,
+    resolve: u64,
+) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_encoded_bytes())?;
     // SAFETY: all zeroes is a valid `open_how`.
     let mut how: libc::open_how = unsafe { std::mem::zeroed() };

@@ -80,9 +80,10 @@ fn become_shim(options: &Options) -> Outcome<Shim> {
     let _ = fs::write("/proc/self/oom_score_adj", OWN_OOM_SCORE);
     let first = take_first_connection()?;
     let cgroups = Cgroups::detect()?;
+    libcgroups::common::prepare()?;
     if let Some(path) = &options.cgroup {
         cgroups.create_leaf(path)?;
-        cgroups.add(path, std::process::id() as i32)?;
+        cgroups.join(path)?;
     }
     lock(&options.dir)?;
     let origin = separate()?;

@@ -1,0 +1,149 @@
+//! Linearizable reads: each waits until the state here includes everything that was committed
+//! when it began. To learn how far that is, the leader makes sure that it still leads (one round
+//! of heartbeats); all reads that wait share a round. A leader alone needs none.
+
+use super::effect::{Effect, Effects};
+use super::election::mix;
+use super::replica::{CoreError, Replica};
+use crate::raft::RaftError;
+use raft::ReadState;
+use std::collections::VecDeque;
+
+/// Rounds under way: the next need not wait for the one before, but the more there are the fewer
+/// share one.
+const ROUNDS: usize = 2;
+
+/// When a question that has no answer is repeated: it was lost, or the leader could not tell.
+const REPEAT_TICKS: u64 = 2;
+
+#[derive(Debug)]
+pub(super) struct Reads {
+    id: u64,
+    /// Tells the rounds of this start from those of an earlier one, which may still be under way.
+    start: u64,
+    waiting: Vec<u64>,
+    rounds: VecDeque<Round>,
+    next_round: u64,
+    /// Reads that wait until this index is applied.
+    known: Vec<(u64, Vec<u64>)>,
+}
+
+#[derive(Debug)]
+struct Round {
+    number: u64,
+    tokens: Vec<u64>,
+    ticks: u64,
+}
+
+impl Reads {
+    pub(super) fn new(id: u64, seed: u64) -> Self {
+        Self {
+            id,
+            start: mix(seed, u64::MAX),
+            waiting: Vec::new(),
+            rounds: VecDeque::new(),
+            next_round: 0,
+            known: Vec::new(),
+        }
+    }
+
+    fn context(&self, number: u64) -> Vec<u8> {
+        [self.id, self.start, number]
+            .iter()
+            .flat_map(|n| n.to_le_bytes())
+            .collect()
+    }
+
+    /// The number of a round of this start.
+    fn number(&self, context: &[u8]) -> Option<u64> {
+        let number = context.last_chunk::<8>()?;
+        let number = u64::from_le_bytes(*number);
+        (self.context(number) == context).then_some(number)
+    }
+}
+
+impl Replica {
+    /// A read that wants to see all that was acknowledged before. Answered by [`Effect::Read`].
+    ///
+    /// # Errors
+    /// A broken invariant.
+    pub fn read(&mut self, token: u64, out: &mut dyn Effects) -> Result<(), CoreError> {
+        self.reads.waiting.push(token);
+        self.drive(out)
+    }
+
+    /// Begins a round for the reads that wait, if anybody can answer it.
+    pub(super) fn ask_for_reads(&mut self) {
+        let able = match self.leads() {
+            // Until then it does not know what its predecessors committed.
+            true => self.node.raft.commit_to_current_term(),
+            false => self.leader().is_some(),
+        };
+        let reads = &mut self.reads;
+        if reads.waiting.is_empty() || reads.rounds.len() >= ROUNDS || !able {
+            return;
+        }
+        let number = reads.next_round;
+        reads.next_round += 1;
+        reads.rounds.push_back(Round {
+            number,
+            tokens: std::mem::take(&mut reads.waiting),
+            ticks: 0,
+        });
+        let context = reads.context(number);
+        self.node.read_index(context);
+    }
+
+    pub(super) fn tick_reads(&mut self) {
+        let mut again = Vec::new();
+        for round in &mut self.reads.rounds {
+            round.ticks += 1;
+            if round.ticks % REPEAT_TICKS == 0 {
+                again.push(round.number);
+            }
+        }
+        for number in again {
+            // Whoever answers whichever of the questions does so for all: it was asked after
+            // the reads began.
+            let context = self.reads.context(number);
+            self.node.read_index(context);
+        }
+    }
+
+    /// Takes in what raft-rs learnt, and lets those reads go for which enough is applied.
+    pub(super) fn reads_may_go(&mut self, states: Vec<ReadState>, out: &mut dyn Effects) {
+        for state in states {
+            let Some(number) = self.reads.number(&state.request_ctx) else {
+                continue;
+            };
+            let at = self.reads.rounds.iter().position(|r| r.number == number);
+            if let Some(round) = at.and_then(|at| self.reads.rounds.remove(at)) {
+                self.reads.known.push((state.index, round.tokens));
+            }
+        }
+        if self.reads.known.is_empty() {
+            return;
+        }
+        let applied = self.applier.applied().index;
+        let ready = |(index, _): &mut (u64, Vec<u64>)| *index <= applied;
+        for (_, tokens) in self.reads.known.extract_if(.., ready) {
+            let outcome = Ok(());
+            out.perform(Effect::Read { tokens, outcome });
+        }
+    }
+
+    pub(super) fn abandon_reads(&mut self, out: &mut dyn Effects) {
+        let error = match self.removed {
+            true => RaftError::Removed,
+            false => RaftError::NoQuorum,
+        };
+        let reads = &mut self.reads;
+        let rounds = reads.rounds.drain(..).flat_map(|r| r.tokens);
+        let known = reads.known.drain(..).flat_map(|(_, tokens)| tokens);
+        let tokens: Vec<u64> = reads.waiting.drain(..).chain(rounds).chain(known).collect();
+        if !tokens.is_empty() {
+            let outcome = Err(error);
+            out.perform(Effect::Read { tokens, outcome });
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Members among each other, over their ractor_cluster sessions: what the remotable gate of each
+//! node is told. Everything is sealed under the sender's key, because a session does not tell who
+//! in the other process speaks, and any member could call any gate.
+
+use crate::join::VersionRange;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// Which versions of the conversations between members and of the log this program speaks. Two
+/// neighbouring versions of the program share one.
+pub const VERSIONS: VersionRange = VersionRange {
+    oldest: 1,
+    newest: 1,
+};
+/// The protocol name of member sessions in the TLS handshake.
+pub const ALPN: &[u8] = b"kabuki-cluster/1";
+/// The protocol name of streams from a server to a node.
+pub const NODE_ALPN: &[u8] = b"kabuki-node/1";
+/// The protocol name of a snapshot on its way to another server.
+pub const SNAPSHOT_ALPN: &[u8] = b"kabuki-snapshot/1";
+/// A body is not larger, in bytes; what is larger is sent in several, or as a stream of its own.
+/// An entry of the log (1 MiB) with its frame fits.
+pub const MAX_BODY_BYTES: usize = 4 << 20;
+
+/// A body with the proof of who sent it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sealed {
+    /// The sender's node.
+    pub from: String,
+    /// The sender's boot: messages of an earlier one are stale.
+    pub boot: u64,
+    /// The encoded [`Body`].
+    pub body: Bytes,
+    /// HMAC-SHA256 over all of the above and the receiver's name, under the sender's key.
+    pub mac: Vec<u8>,
+}
+
+/// What members tell each other.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Body {
+    /// Raft messages (protobuf), from a server to a server.
+    Raft {
+        /// The sender's number.
+        from: u64,
+        /// The messages.
+        messages: Vec<Bytes>,
+    },
+    /// A sign of life, each second, from every node to every server that it has a session with.
+    Heartbeat(Heartbeat),
+    /// The answer to a sign of life.
+    Heard {
+        /// The heartbeat's `sent_us`, as it came.
+        sent_us: u64,
+        /// The node that leads, as far as the answering server knows.
+        leader: Option<String>,
+        /// The newest revision that the answering server has.
+        revision: u64,
+    },
+}
+
+/// A sign of life.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// The sender's monotonic clock, for the round trip.
+    pub sent_us: u64,
+    /// The newest revision that the sender has seen.
+    pub revision: u64,
+    /// The program's version, for people.
+    pub program: String,
+    /// When the sender's certificate ends: seconds since the epoch.
+    pub certificate_ends_s: i64,
+}

@@ -1,0 +1,88 @@
+//! What every node has, server or worker.
+//!
+//! ```text
+//! node (one-for-one)
+//! ├── plane                    on servers: the control plane
+//! ├── roster                   on workers: who the members are
+//! ├── members                  sessions with other members
+//! ├── clients (one-for-one)    sessions, the port, the answer to those who look for the cluster
+//! ├── renewal                  of the node's certificate
+//! └── agent                    pods, images, the Node object
+//! ```
+
+use super::addresses;
+use super::config::Config;
+use anyhow::anyhow;
+use kabuki_agent::{AgentConfig, NodeAgent};
+use kabuki_cluster::discovery::Responder;
+use kabuki_cluster::members::MembersHandle;
+use kabuki_cluster::renewal::Renewal;
+use kabuki_cluster::{Member, Port};
+use kabuki_kit::{ChildSpec, Strategy, SupervisorSpec, Tree};
+use kabuki_plane::session::Sessions;
+use kabuki_protocol::ApiHandle;
+use std::time::Duration;
+
+/// A node is restarted as a whole only when a part of it failed this often.
+const RESTARTS: u32 = 64;
+
+/// What every node has.
+pub struct Parts {
+    pub members: MembersHandle,
+    pub sessions: Sessions,
+    pub port: Port,
+    pub renewal: Renewal,
+    pub responder: Option<Responder>,
+    pub agent: NodeAgent,
+}
+
+/// The node's tree, with what only its role has in front.
+pub fn tree(own: ChildSpec, parts: &Parts) -> SupervisorSpec {
+    SupervisorSpec::new(Strategy::OneForOne)
+        .intensity(RESTARTS, Duration::from_secs(60))
+        .child(own)
+        .child(parts.members.child())
+        .child(clients(parts))
+        .child(parts.renewal.child())
+        .child(parts.agent.child())
+}
+
+fn clients(parts: &Parts) -> ChildSpec {
+    let (sessions, port) = (parts.sessions.clone(), parts.port.clone());
+    let responder = parts.responder.clone();
+    ChildSpec::supervisor("clients", move |_place| {
+        let spec = SupervisorSpec::new(Strategy::OneForOne)
+            .never_give_up()
+            .backoff(Duration::from_millis(10), Duration::from_secs(5))
+            .child(sessions.child())
+            .child(port.child());
+        match &responder {
+            Some(responder) => spec.child(responder.child()),
+            None => spec,
+        }
+    })
+}
+
+/// Opens the node's agent.
+pub async fn agent(
+    config: &Config,
+    member: &Member,
+    api: ApiHandle,
+    tree: &Tree,
+) -> anyhow::Result<NodeAgent> {
+    let cidr = |what: &str, text: &str| text.parse().map_err(|e| anyhow!("{what} {text:?}: {e}"));
+    let mut settings = AgentConfig::new(
+        &member.name,
+        &config.data_dir,
+        addresses::primary(config.listen.ip()),
+        cidr("the node's pod range", &member.pod_cidr)?,
+        cidr("the cluster's pod range", &member.cluster_cidr)?,
+        api,
+    );
+    settings.max_pods = config.max_pods.unwrap_or(settings.max_pods);
+    settings.network_mode = config.network;
+    settings.labels = config.own.labels.clone();
+    settings.taints = config.own.taints.clone();
+    settings.reserved = config.own.reserved.clone();
+    Ok(NodeAgent::open(settings, tree).await?)
+}
