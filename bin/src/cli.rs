@@ -16,6 +16,8 @@ mod actors;
 mod align;
 mod api;
 mod apply;
+mod backup;
+mod ca;
 mod change;
 mod config;
 mod connect;
@@ -40,6 +42,8 @@ mod interact;
 mod kubeconfig;
 mod label;
 mod logs;
+mod members;
+mod offline;
 mod out;
 mod patch;
 mod pods;
@@ -52,6 +56,7 @@ mod session;
 mod set;
 mod taint;
 mod terminal;
+mod token;
 mod wait;
 mod waiting;
 mod write;
@@ -124,6 +129,18 @@ enum Verb {
     ClusterInfo,
     /// Ask who you are
     Auth(api::AuthArgs),
+    /// Make, show and delete the tokens that machines join by
+    Token(token::TokenArgs),
+    /// Show the nodes as members of the cluster: roles, votes, lag, sessions, certificates
+    Members(members::MembersArgs),
+    /// Show and change the cluster's CA
+    Ca(ca::CaArgs),
+    /// Write the whole state of the cluster to a file
+    Backup(backup::BackupArgs),
+    /// Make a cluster of one server from a backup
+    Restore(offline::RestoreArgs),
+    /// Go on with one server after the majority was lost
+    Recover(offline::RecoverArgs),
     /// Show the live actors of a node
     Actors(actors::ActorsArgs),
     /// Load, pull, list and remove images of a node
@@ -244,6 +261,12 @@ async fn perform(session: &Session, verb: Verb, whole: Command) -> Outcome {
         Verb::Version(args) => api::version(session, args).await,
         Verb::ClusterInfo => api::cluster_info(session).await,
         Verb::Auth(args) => api::auth(session, args).await,
+        Verb::Token(args) => token::run(session, args).await,
+        Verb::Members(args) => members::run(session, args).await,
+        Verb::Ca(args) => ca::run(session, args).await,
+        Verb::Backup(args) => backup::run(session, args).await,
+        Verb::Restore(args) => offline::restore(session, args).await,
+        Verb::Recover(args) => offline::recover(session, args).await,
         Verb::Actors(args) => actors::run(session, args).await,
         Verb::Image(args) => image::run(session, args).await,
         Verb::Check(args) => host::check(session, args).await,

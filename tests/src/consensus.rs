@@ -42,4 +42,4 @@ mod world;
 
 pub use audit::{Invariant, Violation};
 pub use bugs::Bug;
-pub use world::{Run, run};
+pub use world::{Run, Stats, run};

@@ -35,10 +35,10 @@ mod faults;
 mod machine;
 mod people;
 mod placing;
-mod random;
+pub(crate) mod random;
 mod rest;
 mod server;
-mod trace;
+pub(crate) mod trace;
 mod watching;
 mod world;
 

@@ -36,6 +36,9 @@ use view::Patience;
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// An unchanged status is written this often: kubelet's `nodeStatusReportFrequency`.
 const REPORT_EVERY: Duration = Duration::from_secs(300);
+/// A node that was deleted registers again after this time, if it is still there by then: whoever
+/// deleted it may be taking it out of the cluster.
+const RETURN: Duration = Duration::from_secs(2);
 /// A refused write is tried again after this time.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -158,11 +161,8 @@ impl NodeKeeper {
     /// Compares what the API has with what was written last. Says when to write it again.
     fn seen(&self, object: Option<Arc<Stored>>, state: &mut KeeperState) -> Option<Duration> {
         let Some(object) = object else {
-            // Not at once: whoever deleted it may be taking this node out of the cluster. The next
-            // look registers it again, if this node is still there by then.
-            state.registered = false;
             state.is_ready = false;
-            return None;
+            return std::mem::take(&mut state.registered).then_some(RETURN);
         };
         let node = match object.typed::<Node>() {
             Ok(node) => node,

@@ -8,7 +8,10 @@
 //! shrinks.
 
 mod actor;
+mod asked;
 mod schedule;
+
+pub use asked::RENEW;
 
 use crate::credentials::Credentials;
 use actor::{RenewalActor, RenewalMessage};

@@ -113,14 +113,13 @@ impl Admitting {
                 None => self.hand_on(&request).await,
             };
             match outcome {
-                Err(JoinRefusal::Unavailable(_)) if Instant::now() < until => {
+                // Whoever handed a request on looks for the leader again by itself.
+                Err(JoinRefusal::Unavailable(_))
+                    if self.others.is_some() && Instant::now() < until =>
+                {
                     tokio::time::sleep(LOOK).await;
                 }
                 other => return other,
-            }
-            if self.others.is_none() {
-                // Whoever handed it on looks for the leader again.
-                return Err(no_leader());
             }
         }
     }
@@ -173,11 +172,7 @@ impl Admitting {
         ))
     }
 
-    async fn sign_anew(
-        &self,
-        node: &str,
-        csr_pem: &str,
-    ) -> Result<(String, String), StatusError> {
+    async fn sign_anew(&self, node: &str, csr_pem: &str) -> Result<(String, String), StatusError> {
         // A node that was removed must not be signed for by a server that has not heard of it.
         let view = self.ground.newest().await?;
         let (signed, note) = signing::renew(&*view, node, csr_pem)?;

@@ -17,12 +17,14 @@ use tokio::sync::mpsc::Receiver;
 
 /// Arguments of `backup`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The file holds every object, the Secrets and the CA's key among them: keep it like a \
+#[command(
+    after_help = "The file holds every object, the Secrets and the CA's key among them: keep it like a \
     password. It is one consistent state; images, logs and volumes are not in it. `kabuki restore` \
     makes a cluster of it.\n\n\
     Examples:\n  \
     kabuki backup /var/backups/kabuki\n  \
-    kabuki backup kabuki-$(date +%F)")]
+    kabuki backup kabuki-$(date +%F)"
+)]
 pub struct BackupArgs {
     /// The file; one that is there is replaced, once the new one is whole
     #[arg(value_name = "FILE")]
@@ -122,7 +124,10 @@ mod tests {
         pieces.flat_map(|p| p.expect("encodes")).collect()
     }
 
-    async fn written(dir: &Path, parts: Vec<Result<Bytes, StatusError>>) -> (PathBuf, Outcome<String>) {
+    async fn written(
+        dir: &Path,
+        parts: Vec<Result<Bytes, StatusError>>,
+    ) -> (PathBuf, Outcome<String>) {
         let (session, _) = session(&[]);
         let (sender, receiver) = mpsc::channel(8);
         for part in parts {

@@ -29,7 +29,8 @@ enum CaVerb {
 
 /// Arguments of `ca rotate`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The CA is changed in three steps, and this takes the next one: a new CA is made and \
+#[command(
+    after_help = "The CA is changed in three steps, and this takes the next one: a new CA is made and \
     trusted; it signs; the old one is forgotten. Nodes follow each step when they renew their \
     certificates, which they are asked to do at once; a step is refused until all have followed \
     the one before. After the second step make new tokens, and fetch admin.kubeconfig from a \
@@ -38,7 +39,8 @@ enum CaVerb {
     kabuki ca rotate\n  \
     kabuki ca status\n\n  \
     # Without the nodes that have not followed: they must join again\n  \
-    kabuki ca rotate --force")]
+    kabuki ca rotate --force"
+)]
 struct RotateArgs {
     /// Go on though some nodes have not followed: they must join again
     #[arg(long)]
@@ -65,7 +67,9 @@ async fn read(session: &Session) -> Outcome<(Arc<Stored>, Vec<Arc<Stored>>)> {
     let Some(ca) = session.find(&charter::ca_key()).await? else {
         fail!("this cluster has no CA in its state yet: wait until its first server is ready");
     };
-    let nodes = session.list(ListRequest::all(Resource::NODES, None)).await?;
+    let nodes = session
+        .list(ListRequest::all(Resource::NODES, None))
+        .await?;
     Ok((ca, nodes.items))
 }
 
@@ -140,7 +144,9 @@ fn text(now: &Progress) -> String {
         text.push_str(&format!("Waiting:  {}\n", now.waiting.join(", ")));
     }
     match (now.phase, now.waiting.is_empty()) {
-        (Phase::Begun, true) => text.push_str("Next:     `kabuki ca rotate` lets the new CA sign\n"),
+        (Phase::Begun, true) => {
+            text.push_str("Next:     `kabuki ca rotate` lets the new CA sign\n")
+        }
         (Phase::Signing, true) => {
             text.push_str("Next:     `kabuki ca rotate` forgets the old CA\n");
         }
@@ -191,12 +197,18 @@ mod tests {
         let text = said(&session, &["ca", "status"]).await;
         assert!(text.contains("Waiting:  w"), "{text}");
         let why = refused(&session, &["ca", "rotate"]).await;
-        assert!(why.contains("1 of 1 nodes") && why.contains("--force"), "{why}");
+        assert!(
+            why.contains("1 of 1 nodes") && why.contains("--force"),
+            "{why}"
+        );
         let text = said(&session, &["ca", "rotate", "--force"]).await;
         assert!(text.contains("the new CA signs"), "{text}");
         let json = said(&session, &["ca", "status", "-o", "json"]).await;
         let json: Value = serde_json::from_str(&json).expect("JSON");
         assert_eq!(json["items"][0]["phase"], "signing");
-        assert_eq!(json["items"][0]["trusted"].as_array().map(Vec::len), Some(2));
+        assert_eq!(
+            json["items"][0]["trusted"].as_array().map(Vec::len),
+            Some(2)
+        );
     }
 }

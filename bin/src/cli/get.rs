@@ -9,6 +9,7 @@ use super::failure::{Failure, Outcome, fail};
 use super::printer::{self, Format, OutputArgs, TableArgs, Tables};
 use super::resolver::{self, FileArgs, Findings, SelectArgs};
 use super::session::Session;
+use super::waiting::duration;
 use jiff::Timestamp;
 
 /// Arguments of `get`.
@@ -20,6 +21,8 @@ use jiff::Timestamp;
     # Everything with a label, in all namespaces, as it changes\n  \
     kabuki get all -l app=web -A\n  \
     kabuki get pods -w\n\n  \
+    # What the server knows by itself, at most five seconds old\n  \
+    kabuki get pods --stale=5s\n\n  \
     # The addresses of all pods\n  \
     kabuki get pods -o jsonpath='{range .items[*]}{.status.podIP}{\"\\n\"}{end}'")]
 pub struct GetArgs {
@@ -49,6 +52,16 @@ pub struct GetArgs {
     /// No error when an object does not exist
     #[arg(long)]
     ignore_not_found: bool,
+    /// Let the server that is asked answer from what it has, without its leader; with a duration,
+    /// only if it had news of the leader within that
+    #[arg(
+        long,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        value_name = "DURATION"
+    )]
+    stale: Option<String>,
     /// Not supported
     #[arg(long, value_name = "NAME", hide = true)]
     subresource: Option<String>,
@@ -58,6 +71,9 @@ pub struct GetArgs {
 pub async fn run(session: &Session, args: GetArgs) -> Outcome {
     if args.subresource.is_some() {
         fail!("--subresource is not supported by get; status is part of the object");
+    }
+    if args.stale.is_some() && (args.watch || args.watch_only) {
+        fail!("--stale cannot be given with --watch: a watch is always of the server that is asked");
     }
     let format = args.output.format()?;
     let sort = args.sort_by.as_deref().map(SortKey::parse).transpose()?;
@@ -69,7 +85,11 @@ pub async fn run(session: &Session, args: GetArgs) -> Outcome {
         }
         return watching::run(session, &args, &format, sort.as_ref()).await;
     }
-    let mut findings = find(session, &args).await?;
+    let stale = match &args.stale {
+        Some(limit) => Some(session.stale(staleness(limit)?).await?),
+        None => None,
+    };
+    let mut findings = find(stale.as_ref().unwrap_or(session), &args).await?;
     if let Some(sort) = &sort {
         sort.sort(&mut findings.found)?;
     }
@@ -78,6 +98,15 @@ pub async fn run(session: &Session, args: GetArgs) -> Outcome {
     }
     print(session, &args, &format, &findings)?;
     Failure::gather(findings.failures)
+}
+
+/// The limit of `--stale`, in milliseconds.
+fn staleness(text: &str) -> Outcome<Option<u64>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let limit = duration(text)?.as_millis();
+    Ok(Some(u64::try_from(limit).unwrap_or(u64::MAX)))
 }
 
 async fn find(session: &Session, args: &GetArgs) -> Outcome<Findings> {

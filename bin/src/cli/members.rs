@@ -12,13 +12,15 @@ use serde_json::{Value, json};
 
 /// Arguments of `members`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "VOTE is the part that a server has in the consensus: leader, voter, learner. \
+#[command(
+    after_help = "VOTE is the part that a server has in the consensus: leader, voter, learner. \
     LAG is how many entries of the log it is behind the leader.\n\n\
     Examples:\n  \
     kabuki members\n  \
     kabuki members -o json\n\n  \
     # The leader's name\n  \
-    kabuki members -o jsonpath='{.items[?(@.vote==\"leader\")].name}'")]
+    kabuki members -o jsonpath='{.items[?(@.vote==\"leader\")].name}'"
+)]
 pub struct MembersArgs {
     #[command(flatten)]
     output: ReportArgs,
@@ -145,11 +147,15 @@ mod tests {
         let address = "192.0.2.1:6443";
         assert_eq!(
             rows[1],
-            ["a", "server", "leader", "0", "self", "-", "60m", address, "0.1.0"]
+            [
+                "a", "server", "leader", "0", "self", "-", "60m", address, "0.1.0"
+            ]
         );
         assert_eq!(
             rows[2],
-            ["w", "worker", "-", "-", "lost", "2m5s", "ended", address, "0.1.0"]
+            [
+                "w", "worker", "-", "-", "lost", "2m5s", "ended", address, "0.1.0"
+            ]
         );
     }
 

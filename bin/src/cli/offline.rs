@@ -9,9 +9,9 @@ use anyhow::Context;
 use kabuki_cluster::credentials::NodeKey;
 use kabuki_cluster::{Credentials, Member};
 use kabuki_model::view::View;
+use kabuki_plane::admitting::Founding;
 use kabuki_plane::admitting::charter::Charter;
 use kabuki_plane::admitting::found::{FoundingArgs, refound};
-use kabuki_plane::admitting::Founding;
 use kabuki_plane::{state_dir, wal};
 use kabuki_store::read_snapshot;
 use nix::fcntl::{Flock, FlockArg};
@@ -26,7 +26,8 @@ const PROGRAM: &str = env!("CARGO_PKG_VERSION");
 
 /// Arguments of `restore`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The directory becomes that of the only server of the cluster, with the state of the \
+#[command(
+    after_help = "The directory becomes that of the only server of the cluster, with the state of the \
     backup. Lost is every write that came after the backup; clients that saw later ones list \
     again. The other servers must not come back with what they have: reset them with `kabuki \
     reset` and let them join again. Workers find the cluster if the server has an address that \
@@ -35,7 +36,8 @@ const PROGRAM: &str = env!("CARGO_PKG_VERSION");
     # On the server that made it, after its state was lost or moved away\n  \
     kabuki restore /var/backups/kabuki\n\n  \
     # On another machine\n  \
-    kabuki restore kabuki-2030-01-01 --data-dir /var/lib/kabuki --name web-9 --address 10.0.0.9:6443")]
+    kabuki restore kabuki-2030-01-01 --data-dir /var/lib/kabuki --name web-9 --address 10.0.0.9:6443"
+)]
 pub struct RestoreArgs {
     /// The file that `kabuki backup` wrote
     #[arg(value_name = "FILE")]
@@ -52,7 +54,8 @@ pub struct RestoreArgs {
 
 /// Arguments of `recover`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "For a cluster that has lost the majority of its servers for good. The server of this \
+#[command(
+    after_help = "For a cluster that has lost the majority of its servers for good. The server of this \
     directory becomes the only one, with all that it has. What may be lost is a write that was \
     acknowledged after this server was last in touch with the others, and what may appear is one \
     that never was: so do it on the server that knows most (`--show` tells the last entry of each). \
@@ -60,7 +63,8 @@ pub struct RestoreArgs {
     let them join again.\n\n\
     Examples:\n  \
     kabuki recover --show\n  \
-    kabuki recover --force-new-cluster")]
+    kabuki recover --force-new-cluster"
+)]
 pub struct RecoverArgs {
     /// Make this server the only one of its cluster
     #[arg(long)]
@@ -136,7 +140,10 @@ fn fresh_id() -> u64 {
 pub async fn restore(session: &Session, args: RestoreArgs) -> Outcome {
     let dir = args.place.dir()?;
     let what = backup::check(&args.file)?;
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o711).create(&dir);
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(&dir);
     made.with_context(|| format!("cannot make {}", dir.display()))?;
     let _held = hold(&dir)?;
     let state = state_dir(&dir);
@@ -257,7 +264,10 @@ pub async fn recover(session: &Session, args: RecoverArgs) -> Outcome {
     let _held = hold(&dir)?;
     let state = state_dir(&dir);
     let Some(member) = Member::load(&dir).map_err(local)? else {
-        fail!("{} is no node's data directory: give --data-dir", dir.display());
+        fail!(
+            "{} is no node's data directory: give --data-dir",
+            dir.display()
+        );
     };
     if member.server_id.is_none() {
         fail!(
@@ -296,40 +306,4 @@ pub async fn recover(session: &Session, args: RecoverArgs) -> Outcome {
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::cli::fake::session;
-    use crate::cli::tests::refused;
-    use nix::fcntl::{Flock, FlockArg};
-    use std::fs::File;
-
-    #[tokio::test]
-    async fn a_directory_in_use_and_one_without_a_node_are_refused() {
-        let (session, _) = session(&[]);
-        let dir = tempfile::tempdir().expect("a folder");
-        let path = dir.path().display().to_string();
-        let recover = ["recover", "--force-new-cluster", "--yes", "--data-dir", &path];
-        let why = refused(&session, &recover).await;
-        assert!(why.contains("no node's data directory"), "{why}");
-        std::fs::write(dir.path().join("daemon.pid"), "42\n").expect("writes");
-        let file = File::open(dir.path().join("daemon.pid")).expect("opens");
-        let held = Flock::lock(file, FlockArg::LockExclusiveNonblock);
-        let why = refused(&session, &recover).await;
-        assert!(why.contains("process 42"), "{why}");
-        drop(held);
-        let why = refused(&session, &["recover", "--data-dir", &path]).await;
-        assert!(why.contains("--force-new-cluster"), "{why}");
-    }
-
-    #[tokio::test]
-    async fn a_file_that_is_no_backup_changes_nothing() {
-        let (session, _) = session(&[]);
-        let dir = tempfile::tempdir().expect("a folder");
-        let (file, target) = (dir.path().join("b"), dir.path().join("data"));
-        std::fs::write(&file, "nonsense").expect("writes");
-        let (file, data) = (file.display().to_string(), target.display().to_string());
-        let line = ["restore", &file, "--yes", "--data-dir", &data];
-        let why = refused(&session, &line).await;
-        assert!(why.contains("is not whole"), "{why}");
-        assert!(!target.exists());
-    }
-}
+mod tests;

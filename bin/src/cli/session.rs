@@ -4,6 +4,8 @@
 use super::failure::{Failure, Outcome, fail};
 use super::kubeconfig::Kubeconfig;
 use super::out::Out;
+use futures::future::BoxFuture;
+use kabuki_model::StatusError;
 use kabuki_model::kind::{Kind, Scope};
 use kabuki_model::object::{ObjectKey, Resource, Stored};
 use kabuki_model::request::{
@@ -12,7 +14,7 @@ use kabuki_model::request::{
 use kabuki_model::watch::{WatchRequest, WatchStart};
 use kabuki_protocol::client::Client;
 use kabuki_protocol::node::NodeRequest;
-use kabuki_protocol::{ApiHandle, NodeStream, Watch};
+use kabuki_protocol::{Api, ApiHandle, NodeStream, Watch};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -79,6 +81,19 @@ impl Session {
         session.out = Out::Memory(Arc::default());
         session.api = OnceCell::new_with(Some(api));
         session
+    }
+
+    /// The same session, whose reads are answered by the server that it is connected to from what
+    /// that has, if it had news of the leader within the limit (in milliseconds).
+    pub async fn stale(&self, limit_ms: Option<u64>) -> Outcome<Self> {
+        let client = self.client().await?.clone();
+        let api: ApiHandle = Arc::new(StaleApi { client, limit_ms });
+        Ok(Self {
+            globals: self.globals.clone(),
+            out: self.out.clone(),
+            client: OnceCell::new(),
+            api: OnceCell::new_with(Some(api)),
+        })
     }
 
     /// The kubeconfig that is in force.
@@ -261,5 +276,28 @@ impl Session {
             "there is no node {name:?}: the cluster has {}",
             names.join(", ")
         )
+    }
+}
+
+/// The API of one server, without its leader for reads.
+struct StaleApi {
+    client: Client,
+    limit_ms: Option<u64>,
+}
+
+impl Api for StaleApi {
+    fn request(&self, request: Request) -> BoxFuture<'_, Result<Answer, StatusError>> {
+        Box::pin(async move {
+            match &request {
+                Request::Get { .. } | Request::List(_) => {
+                    self.client.stale_read(request, self.limit_ms).await
+                }
+                _ => self.client.request(request).await,
+            }
+        })
+    }
+
+    fn watch(&self, request: WatchRequest) -> BoxFuture<'_, Result<Watch, StatusError>> {
+        self.client.watch(request)
     }
 }

@@ -55,7 +55,12 @@ struct CreateArgs {
     #[arg(long)]
     one_time: bool,
     /// What it is for, for people
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "TEXT"
+    )]
     description: String,
 }
 
@@ -125,7 +130,9 @@ async fn create(session: &Session, args: CreateArgs) -> Outcome {
         .await?;
     session.out.line(&token)?;
     // On standard error, so that a script reads the token alone.
-    session.out.note(advice(&token, &kept, &servers(session).await?));
+    session
+        .out
+        .note(advice(&token, &kept, &servers(session).await?));
     Ok(())
 }
 
@@ -139,7 +146,9 @@ fn end(now: Timestamp, ttl: std::time::Duration) -> Outcome<Timestamp> {
 
 /// Where the servers are.
 async fn servers(session: &Session) -> Outcome<Vec<String>> {
-    let nodes = session.list(ListRequest::all(Resource::NODES, None)).await?;
+    let nodes = session
+        .list(ListRequest::all(Resource::NODES, None))
+        .await?;
     let members = nodes.items.iter().filter_map(|n| member(n));
     let servers = members.filter(|m| m.server_id.is_some() && !m.leaving);
     Ok(servers.map(|m| m.address).collect())
@@ -150,7 +159,9 @@ fn advice(token: &Token, kept: &BootstrapToken, servers: &[String]) -> String {
         TokenRole::Any => String::new(),
         role => format!(" --role {}", role.as_str()),
     };
-    let join = servers.first().map_or_else(String::new, |s| format!(" --join {s}"));
+    let join = servers
+        .first()
+        .map_or_else(String::new, |s| format!(" --join {s}"));
     let many = match kept.one_time {
         true => "one machine",
         false => "machines",
@@ -178,16 +189,18 @@ async fn list(session: &Session, args: ListArgs) -> Outcome {
     args.output.format()?;
     let (found, now) = (tokens(session).await?, Timestamp::now());
     let items = found.iter().map(|s| value(s, now)).collect();
-    args.output
-        .print(&session.out, "TokenList", items, || match found.is_empty() {
+    args.output.print(&session.out, "TokenList", items, || {
+        match found.is_empty() {
             true => "No tokens: make one with `kabuki token create`\n".to_string(),
             false => table(&found, now),
-        })
+        }
+    })
 }
 
 fn id_of(secret: &Stored) -> &str {
     let name = &*secret.key.name;
-    name.strip_prefix(bootstrap_token::NAME_PREFIX).unwrap_or(name)
+    name.strip_prefix(bootstrap_token::NAME_PREFIX)
+        .unwrap_or(name)
 }
 
 /// Never with the secret.
@@ -242,7 +255,9 @@ async fn delete(session: &Session, args: DeleteArgs) -> Outcome {
         // Who pastes the whole token means its id.
         let id = match given.parse::<Token>() {
             Ok(token) => token.id().to_string(),
-            Err(_) => given.trim_start_matches(bootstrap_token::NAME_PREFIX).to_string(),
+            Err(_) => given
+                .trim_start_matches(bootstrap_token::NAME_PREFIX)
+                .to_string(),
         };
         let key = bootstrap_token::key(&id);
         match session.delete(&key, DeleteOptions::default()).await {
@@ -339,11 +354,19 @@ mod tests {
         });
         let (session, _) = session(&[token]);
         let shown = said(&session, &["token", "list"]).await;
-        let words: Vec<&str> = shown.lines().nth(1).expect("one").split_whitespace().collect();
+        let words: Vec<&str> = shown
+            .lines()
+            .nth(1)
+            .expect("one")
+            .split_whitespace()
+            .collect();
         assert_eq!(words, ["abcdef", "expired", "server", "true", "web-1"]);
         let json = said(&session, &["token", "list", "-o", "json"]).await;
         for text in [&shown, &json] {
-            assert!(!text.contains("hidden") && !text.contains("aGlkZGVu"), "{text}");
+            assert!(
+                !text.contains("hidden") && !text.contains("aGlkZGVu"),
+                "{text}"
+            );
         }
         let deleted = said(&session, &["token", "delete", "abcdef"]).await;
         assert_eq!(deleted, "token abcdef deleted\n");

@@ -167,6 +167,14 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Whether this node answers those who look for its cluster on the local network: not when
+    /// nobody from there could reach it.
+    pub fn answers_seekers(&self) -> bool {
+        self.joining.discovery && !self.listen.ip().is_loopback()
+    }
+}
+
 fn read_file(path: &Path) -> anyhow::Result<File> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the configuration file {}", path.display()))?;

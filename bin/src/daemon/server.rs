@@ -121,7 +121,7 @@ pub async fn assemble(
         directory,
     };
     let port = Port::bind(config.listen, credentials.clone(), doors).await?;
-    let discovery = config.joining.discovery;
+    let discovery = config.answers_seekers();
     let own_certificate = OwnCertificate {
         admitting: admitting.clone(),
         name: member.name.clone(),

@@ -65,7 +65,7 @@ pub async fn assemble(
     };
     let port = Port::bind(config.listen, credentials.clone(), doors).await?;
     let refresh = members.clone();
-    let discovery = config.joining.discovery;
+    let discovery = config.answers_seekers();
     Ok(Worker {
         roster: roster.child(remote.api(), Arc::new(move || refresh.refresh())),
         parts: Parts {

@@ -88,6 +88,22 @@ pub struct Stats {
     pub terms: u64,
 }
 
+impl Stats {
+    /// Adds what went on in another run.
+    pub fn add(&mut self, other: &Self) {
+        self.steps += other.steps;
+        self.lives += other.lives;
+        self.writes += other.writes;
+        self.reads += other.reads;
+        self.snapshots += other.snapshots;
+        self.changes += other.changes;
+        self.unknown += other.unknown;
+        self.stale += other.stale;
+        self.watched += other.watched;
+        self.terms += other.terms;
+    }
+}
+
 /// What became of a seed.
 #[derive(Debug)]
 pub struct Run {
@@ -121,6 +137,7 @@ pub(super) struct World {
     pub healed_at: Option<Duration>,
     numbers: u64,
     done: bool,
+    pub said_last_words: bool,
 }
 
 /// Runs a seed. Of a run with a planted bug only violations of the invariant that names it count.
@@ -160,6 +177,7 @@ impl World {
             healed_at: None,
             numbers: 0,
             done: false,
+            said_last_words: false,
         };
         let ids: Vec<u64> = (1..=count).collect();
         world.audit.found(&super::server::founding(&ids).0);

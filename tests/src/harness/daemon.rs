@@ -298,7 +298,8 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.kill();
-        if !self.data.path().exists() {
+        // One that was refused before it began has nothing to remove.
+        if !self.data.path().join("daemon.pid").exists() {
             return;
         }
         let reset = self.command(&["reset", "--yes"]).output();

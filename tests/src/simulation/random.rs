@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// A seeded generator.
 #[derive(Debug, Clone)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
     pub fn new(seed: u64) -> Self {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 #[derive(Debug, Default)]
-pub(super) struct Trace {
+pub(crate) struct Trace {
     kept: Option<Vec<String>>,
     hash: Fnv,
     text: String,

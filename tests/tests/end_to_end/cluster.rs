@@ -1,8 +1,12 @@
 //! Clusters of several nodes: joining, failover, partitions, replacement.
 
+#[path = "cluster/failover.rs"]
 mod failover;
+#[path = "cluster/joining.rs"]
 mod joining;
+#[path = "cluster/network.rs"]
 mod network;
+#[path = "cluster/partition.rs"]
 mod partition;
 
 use kabuki_model::Resource;

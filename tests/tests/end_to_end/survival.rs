@@ -8,7 +8,7 @@ use serde_json::json;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -81,7 +81,12 @@ fn containers_outlive_the_daemon_and_are_adopted() {
 
 /// Creates one ConfigMap after the other until told to stop, through as many sessions as it
 /// takes; gives the names of those that were acknowledged.
-fn writer(netns: PathBuf, data: PathBuf, stop: Arc<AtomicBool>) -> JoinHandle<Vec<String>> {
+fn writer(
+    netns: PathBuf,
+    data: PathBuf,
+    stop: Arc<AtomicBool>,
+    written: Arc<AtomicUsize>,
+) -> JoinHandle<Vec<String>> {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -111,6 +116,7 @@ fn writer(netns: PathBuf, data: PathBuf, stop: Arc<AtomicBool>) -> JoinHandle<Ve
                         break;
                     }
                     acknowledged.push(name);
+                    written.fetch_add(1, Ordering::Relaxed);
                 }
             }
             acknowledged
@@ -129,8 +135,17 @@ fn nothing_acknowledged_is_lost_when_the_daemon_is_killed_again_and_again() {
     let before = identity(&node);
     let netns = PathBuf::from("/run/netns").join(node.host().name());
     let stop = Arc::new(AtomicBool::new(false));
-    let writes = writer(netns, node.data_dir().to_path_buf(), stop.clone());
+    let written = Arc::new(AtomicUsize::new(0));
+    let data = node.data_dir().to_path_buf();
+    let writes = writer(netns, data, stop.clone(), written.clone());
     for round in 0..rounds {
+        if round % 10 == 9 {
+            // However slow the machine is, there are writes to lose.
+            let before = written.load(Ordering::Relaxed);
+            until("writes are acknowledged", LIMIT, || {
+                (written.load(Ordering::Relaxed) > before).then_some(())
+            });
+        }
         // From the middle of opening the log to well after it answers.
         std::thread::park_timeout(Duration::from_millis(round * 37 % 400));
         node.kill();
@@ -139,11 +154,7 @@ fn nothing_acknowledged_is_lost_when_the_daemon_is_killed_again_and_again() {
     node.wait_answering();
     stop.store(true, Ordering::Relaxed);
     let acknowledged = writes.join().expect("the writer ends");
-    assert!(
-        acknowledged.len() as u64 > rounds,
-        "only {} writes",
-        acknowledged.len()
-    );
+    assert!(!acknowledged.is_empty(), "nothing was written");
     let held = node.ok(&[
         "get",
         "configmaps",

@@ -27,28 +27,28 @@ struct State {
     watchers: Vec<(Selected, mpsc::Sender<Result<WatchEvent, StatusError>>)>,
 }
 
-/// What an agent watches: the pods of a node, or the node itself.
+/// What an agent watches: the pods of a node, the node itself, or all nodes.
 struct Selected {
     resource: Resource,
-    node: String,
+    node: Option<String>,
 }
 
 impl Selected {
     fn of(request: &WatchRequest) -> Self {
         let fields = &request.selection.fields;
-        let (_, node) = fields.split_once('=').expect("a selection");
         Self {
             resource: request.selection.resource.clone(),
-            node: node.to_string(),
+            node: fields.split_once('=').map(|(_, node)| node.to_string()),
         }
     }
 
     fn takes(&self, object: &Stored) -> bool {
-        let node = || object.to_value().expect("JSON")["spec"]["nodeName"] == *self.node;
+        let on = |node: &str| object.to_value().expect("JSON")["spec"]["nodeName"] == *node;
         self.resource == object.key.resource
-            && match object.key.resource == Resource::PODS {
-                true => node(),
-                false => *object.key.name == *self.node,
+            && match (&self.node, object.key.resource == Resource::PODS) {
+                (None, _) => true,
+                (Some(node), true) => on(node),
+                (Some(node), false) => *object.key.name == **node,
             }
     }
 }

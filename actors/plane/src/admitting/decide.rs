@@ -141,7 +141,10 @@ fn again(
         });
     }
     if known.leaving {
-        let why = format!("node {} is being removed; try again in a moment", known.name);
+        let why = format!(
+            "node {} is being removed; try again in a moment",
+            known.name
+        );
         return Err(JoinRefusal::Unavailable(why));
     }
     if let Some(wanted) = request.role.filter(|r| *r != known.role) {
@@ -192,13 +195,17 @@ fn role(
     allowed: TokenRole,
     members: &[MemberNode],
 ) -> Result<Role, JoinRefusal> {
-    let servers = members.iter().filter(|m| m.role == Role::Server && !m.leaving);
+    let servers = members
+        .iter()
+        .filter(|m| m.role == Role::Server && !m.leaving);
     let few = servers.count() < WANTED_SERVERS;
     match (wanted, allowed) {
-        (None | Some(Role::Server), TokenRole::Server)
-        | (Some(Role::Server), TokenRole::Any) => Ok(Role::Server),
-        (None | Some(Role::Worker), TokenRole::Worker)
-        | (Some(Role::Worker), TokenRole::Any) => Ok(Role::Worker),
+        (None | Some(Role::Server), TokenRole::Server) | (Some(Role::Server), TokenRole::Any) => {
+            Ok(Role::Server)
+        }
+        (None | Some(Role::Worker), TokenRole::Worker) | (Some(Role::Worker), TokenRole::Any) => {
+            Ok(Role::Worker)
+        }
         (None, TokenRole::Any) if few => Ok(Role::Server),
         (None, TokenRole::Any) => Ok(Role::Worker),
         (Some(wanted), allowed) => Err(JoinRefusal::Role {

@@ -76,10 +76,7 @@ pub fn found(args: &FoundingArgs) -> Result<(Member, Credentials), FoundError> {
 /// Makes this machine the only server of the cluster that a state tells of, all other servers of
 /// which must not come back: after a restored backup, with another machine. A machine that is a
 /// member already keeps what it is: [`Founding::again`].
-pub fn refound(
-    args: &FoundingArgs,
-    view: &dyn View,
-) -> Result<(Member, Credentials), FoundError> {
+pub fn refound(args: &FoundingArgs, view: &dyn View) -> Result<(Member, Credentials), FoundError> {
     refuse_member(&args.data_dir)?;
     let charter = Charter::read(view)?;
     let block = free_block(&charter, view, &args.name)?;

@@ -146,13 +146,15 @@ impl NodeFacts {
         if self.role == Role::Worker {
             labels.insert(CONTROL_PLANE.to_string(), Value::Null);
         }
-        let patch = json!({
+        let mut patch = json!({
             "metadata": {
                 "labels": labels, "annotations": annotations, "finalizers": finalizers,
                 "resourceVersion": node.revision.to_string(),
             },
-            "spec": {"podCIDR": self.pod_cidr, "podCIDRs": [self.pod_cidr]},
         });
+        if !self.pod_cidr.is_empty() {
+            patch["spec"] = json!({"podCIDR": self.pod_cidr, "podCIDRs": [self.pod_cidr]});
+        }
         merge(&node.key, &patch)
     }
 }

@@ -17,14 +17,12 @@ use base64::engine::general_purpose::STANDARD;
 use kabuki_cluster::authority::{Authority, PkiError};
 use kabuki_cluster::certificate::{all_of_pem, sha256};
 use kabuki_cluster::facts::member;
-use kabuki_model::request::Request;
+use kabuki_cluster::renewal::RENEW;
 use kabuki_model::Stored;
+use kabuki_model::request::Request;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Asks a node to renew its certificate: it does when this annotation of its Node changes.
-pub const RENEW: &str = "cluster.kabuki.dev/renew";
 
 /// How far a change of the CA has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,7 +179,7 @@ fn sign(
     }))
 }
 
-/// The writes that ask every member to renew its certificate now.
+/// The writes that ask every member to renew its certificate now; `mark` is the time.
 pub fn ask_to_renew(nodes: &[Arc<Stored>], mark: &str) -> Vec<Request> {
     let members = nodes.iter().filter(|n| member(n).is_some());
     let patch = json!({"metadata": {"annotations": {RENEW: mark}}});

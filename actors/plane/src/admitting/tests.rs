@@ -4,7 +4,7 @@ pub(crate) mod world;
 
 use super::charter::{self, admin_authority};
 use super::decide::WANTED_SERVERS;
-use super::found::{Founding, FoundError, bootstrap_cluster, found, refound};
+use super::found::{FoundError, Founding, bootstrap_cluster, found, refound};
 use super::node::{CONTROL_PLANE, HOST_ADDRESSES};
 use super::rotation::{Phase, RotationError, next_step, progress};
 use kabuki_cluster::{Credentials, Member, facts};
@@ -80,7 +80,12 @@ async fn ranges_that_cannot_be_are_refused_before_anything_is_written() {
     let dir = tempfile::tempdir().expect("a folder");
     let args = founding_args(&dir);
     let cases = [
-        ("10.244.0.1/16", "10.96.0.0/16", 24, "begins at 10.244.0.0/16"),
+        (
+            "10.244.0.1/16",
+            "10.96.0.0/16",
+            24,
+            "begins at 10.244.0.0/16",
+        ),
         ("10.244.0.0/16", "10.244.8.0/24", 24, "shares addresses"),
         ("10.244.0.0/16", "10.96.0.0/16", 30, "use /16 to /29"),
         ("10.244.0.0/16", "fd00::/112", 24, "range of services"),
@@ -126,7 +131,10 @@ async fn a_worker_joins_with_what_it_needs_and_nothing_more() {
         &joined.seal_key,
     );
     let credentials = created.expect("they fit");
-    assert_eq!((credentials.name(), credentials.role()), ("w", Role::Worker));
+    assert_eq!(
+        (credentials.name(), credentials.role()),
+        ("w", Role::Worker)
+    );
 }
 
 #[tokio::test]
@@ -210,7 +218,9 @@ async fn servers_are_made_until_there_are_enough_and_then_workers() {
     world.token(|_| {});
     let mut blocks = Vec::new();
     for number in 1..=WANTED_SERVERS {
-        let joined = world.join(&machine(&format!("n{number}"), None).request).await;
+        let joined = world
+            .join(&machine(&format!("n{number}"), None).request)
+            .await;
         let joined = joined.expect("joins");
         let expected = match number < WANTED_SERVERS {
             true => Role::Server,
@@ -299,7 +309,10 @@ async fn the_ca_is_changed_only_as_fast_as_every_member_follows() {
             let signed = world.admitting.sign_anew("a", &own_csr).await;
             signed.expect("signs")
         };
-        world.credentials.install(&certificate, &bundle).expect("fits");
+        world
+            .credentials
+            .install(&certificate, &bundle)
+            .expect("fits");
         let csr = &worker.request.csr_pem;
         world.admitting.sign_anew("w", csr).await.expect("signs");
     }
@@ -313,8 +326,14 @@ async fn the_ca_is_changed_only_as_fast_as_every_member_follows() {
 async fn another_machine_begins_anew_from_a_state_and_forgets_the_other_servers() {
     let world = World::new().await;
     world.token(|_| {});
-    world.join(&machine("b", Some(Role::Server)).request).await.expect("joins");
-    world.join(&machine("w", Some(Role::Worker)).request).await.expect("joins");
+    world
+        .join(&machine("b", Some(Role::Server)).request)
+        .await
+        .expect("joins");
+    world
+        .join(&machine("w", Some(Role::Worker)).request)
+        .await
+        .expect("joins");
     let dir = tempfile::tempdir().expect("a folder");
     let args = founding_args(&dir);
     let (member, credentials) = refound(&args, &world.view()).expect("founds");

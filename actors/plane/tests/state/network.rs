@@ -56,7 +56,11 @@ impl Network {
 
     fn passes(&self, from: u64, to: u64) -> bool {
         let many = self.lose_one_in.load(Ordering::Relaxed);
-        let lost = many != 0 && self.sent.fetch_add(1, Ordering::Relaxed) % many == many - 1;
+        let number = self.sent.fetch_add(1, Ordering::Relaxed);
+        // Not every so manieth: traffic has a rhythm of its own, and always the same one would
+        // be lost.
+        let draw = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+        let lost = many != 0 && draw % many == 0;
         !lost && !self.cut.lock().expect("unpoisoned").contains(&(from, to))
     }
 

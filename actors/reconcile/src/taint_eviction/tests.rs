@@ -134,7 +134,8 @@ fn a_new_leader_counts_on_from_the_state() {
     // The queue of a new incarnation is empty until its watches have told it of everything.
     let core = TaintEviction;
     let object = world.view().get(&node).expect("there").clone();
-    assert_eq!(core.keys(world.view(), &object, None, false), [key.clone()]);
+    let keys = core.keys(world.view(), &object, None, false);
+    assert_eq!(keys, std::slice::from_ref(&key));
     let outcome = core.reconcile(world.view(), &key, world.now());
     let end = world.now() + SignedDuration::from_secs(20);
     assert_eq!(outcome.again_at, Some(end));

@@ -56,7 +56,7 @@ fn keys_and_secrets_are_for_the_node_alone() {
             & 0o7777;
         assert_eq!(mode, 0o600, "{} has mode {mode:o}", path.display());
     }
-    let key = std::fs::read_to_string(data.join("pki/ca.key")).expect("the key");
+    let key = std::fs::read_to_string(data.join("pki/node.key")).expect("the key");
     let key: Vec<&str> = key.lines().filter(|l| !l.starts_with("--")).collect();
     let encoded = base64::engine::general_purpose::STANDARD.encode(VALUE);
     let kubeconfig = std::fs::read_to_string(data.join("admin.kubeconfig")).expect("reads");

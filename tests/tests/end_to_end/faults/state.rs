@@ -75,7 +75,9 @@ fn damaged_files_are_refused_by_name_and_whole_ones_taken_again() {
         (find(&node, "state", "snapshot-"), Damage::Flipped(50)),
         (find(&node, "state", "synced"), Damage::Removed),
         (find(&node, "pki", "ca.crt"), Damage::Truncated(50)),
-        (find(&node, "pki", "ca.key"), Damage::Truncated(50)),
+        (find(&node, "pki", "node.crt"), Damage::Truncated(50)),
+        (find(&node, "pki", "node.key"), Damage::Truncated(50)),
+        (node.data_dir().join("member.json"), Damage::Truncated(50)),
     ];
     for (path, how) in &cases {
         let good = damage(path, how);

@@ -94,7 +94,7 @@ fn nodes_that_lack_something_or_are_being_deleted_are_no_peers() {
     let mut table = PeerTable::new("me");
     table.begin_list();
     let good = node("a", "10.244.1.0/24", "192.0.2.1");
-    let mut bad = vec![good.clone(), good.clone(), good.clone(), good.clone()];
+    let mut bad = [good.clone(), good.clone(), good.clone(), good.clone()];
     bad[0]["spec"] = json!({});
     bad[1]["status"] = json!({});
     bad[2]["metadata"]["deletionTimestamp"] = "2026-01-02T00:00:00Z".into();

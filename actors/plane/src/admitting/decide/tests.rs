@@ -89,7 +89,8 @@ async fn a_token_is_good_until_its_end_and_for_its_role() {
 #[tokio::test]
 async fn a_request_that_cannot_be_is_refused_with_what_is_wrong() {
     let label = |key: &str| [(key.to_string(), "x".to_string())].into();
-    let cases: Vec<(Box<dyn FnOnce(&mut JoinRequest)>, &str)> = vec![
+    type Change = Box<dyn FnOnce(&mut JoinRequest)>;
+    let cases: Vec<(Change, &str)> = vec![
         (Box::new(|r| r.name = "Bad_Name".into()), "Bad_Name"),
         (Box::new(|r| r.name = "a".repeat(64)), "64 characters"),
         (Box::new(|r| r.address = "host".into()), "HOST:PORT"),

@@ -31,7 +31,9 @@ pub(super) fn check(request: &JoinRequest) -> Result<(), JoinRefusal> {
     }
     check_address(&request.address)?;
     if request.host_addresses.len() > MAX_ADDRESSES {
-        return invalid(format!("a machine with more than {MAX_ADDRESSES} addresses"));
+        return invalid(format!(
+            "a machine with more than {MAX_ADDRESSES} addresses"
+        ));
     }
     if request.labels.len() > MAX_ENTRIES || request.taints_json.len() > MAX_ENTRIES {
         return invalid(format!("more than {MAX_ENTRIES} labels or taints"));
@@ -56,13 +58,17 @@ pub(super) fn check(request: &JoinRequest) -> Result<(), JoinRefusal> {
 fn check_address(address: &str) -> Result<(), JoinRefusal> {
     let parts = address.rsplit_once(':');
     let good = parts.is_some_and(|(host, port)| {
-        let host = host.strip_prefix('[').map_or(Some(host), |h| h.strip_suffix(']'));
+        let host = host
+            .strip_prefix('[')
+            .map_or(Some(host), |h| h.strip_suffix(']'));
         host.is_some_and(|h| !h.is_empty() && !h.contains(char::is_whitespace))
             && port.parse::<u16>().is_ok_and(|p| p != 0)
     });
     match good && address.len() <= 255 {
         true => Ok(()),
-        false => invalid(format!("the address {address:?} is not of the form HOST:PORT")),
+        false => invalid(format!(
+            "the address {address:?} is not of the form HOST:PORT"
+        )),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::plan::remove;
 use super::{FoundError, Founding};
 use crate::admitting::blocks::Block;
-use crate::admitting::charter::{self, Charter, NAMESPACE, SEAL_TYPE, CA_TYPE, marks};
+use crate::admitting::charter::{self, CA_TYPE, Charter, NAMESPACE, SEAL_TYPE, marks};
 use crate::admitting::decide::{host_addresses, pod_cidr};
 use crate::admitting::ground::Ground;
 use crate::admitting::node::{annotation, merge, node_key};

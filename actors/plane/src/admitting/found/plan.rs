@@ -94,7 +94,9 @@ impl FoundingArgs {
         let block: Block = text.parse().map_err(wrong)?;
         match range.contains(block) {
             true => Ok(block),
-            false => Err(wrong(format!("{block} is not in {range}, the range of pods"))),
+            false => Err(wrong(format!(
+                "{block} is not in {range}, the range of pods"
+            ))),
         }
     }
 }
