@@ -6,7 +6,7 @@
 //! ├── roster                   on workers: who the members are
 //! ├── members                  sessions with other members
 //! ├── clients (one-for-one)    sessions, the port, the answer to those who look for the cluster
-//! ├── renewal                  of the node's certificate
+//! ├── renewal, renewal-asked   of the node's certificate
 //! └── agent                    pods, images, the Node object
 //! ```
 
@@ -34,6 +34,8 @@ pub struct Parts {
     pub renewal: Renewal,
     pub responder: Option<Responder>,
     pub agent: NodeAgent,
+    /// The API under the node's own identity.
+    pub api: ApiHandle,
 }
 
 /// The node's tree, with what only its role has in front.
@@ -44,6 +46,7 @@ pub fn tree(own: ChildSpec, parts: &Parts) -> SupervisorSpec {
         .child(parts.members.child())
         .child(clients(parts))
         .child(parts.renewal.child())
+        .child(parts.renewal.asked_child(parts.api.clone()))
         .child(parts.agent.child())
 }
 

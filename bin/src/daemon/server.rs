@@ -89,7 +89,7 @@ pub async fn assemble(
         directory.clone(),
     );
     let api = gateway.api(Identity::node(&member.name));
-    let agent = node::agent(config, member, api, tree).await?;
+    let agent = node::agent(config, member, api.clone(), tree).await?;
     let shared: Arc<dyn Forward> = Arc::new(plane.remote().clone());
     let own = Services {
         node: agent.node(),
@@ -107,6 +107,7 @@ pub async fn assemble(
                 remote: plane.remote().clone(),
                 admit: Arc::new(admitting.here()),
                 sign: Arc::new(admitting.clone()),
+                credentials: credentials.clone(),
             },
         }),
         ..own.clone()
@@ -133,6 +134,7 @@ pub async fn assemble(
         renewal: Renewal::new(credentials.clone(), Arc::new(own_certificate)),
         responder: discovery.then(|| Responder::new(credentials.clone(), address)),
         agent,
+        api,
     };
     Ok(Server {
         plane,

@@ -52,7 +52,8 @@ pub async fn assemble(
         directory: directory.clone(),
         listener: Arc::new(listener),
     });
-    let agent = node::agent(config, member, remote.api(), tree).await?;
+    let remote_api = remote.api();
+    let agent = node::agent(config, member, remote_api.clone(), tree).await?;
     let sessions = Sessions::default();
     let own = Services {
         node: agent.node(),
@@ -75,6 +76,7 @@ pub async fn assemble(
             renewal: Renewal::new(credentials.clone(), Arc::new(remote)),
             responder: discovery.then(|| Responder::new(credentials.clone(), address)),
             agent,
+            api: remote_api,
         },
     })
 }

@@ -54,7 +54,7 @@ pub(super) fn key(number: u64) -> ObjectKey {
     ObjectKey::new(Resource::CONFIG_MAPS, "default", &format!("key-{number}"))
 }
 
-fn put(key: ObjectKey, uid: &str, expect: Expect) -> StoreOp {
+pub(super) fn put(key: ObjectKey, uid: &str, expect: Expect) -> StoreOp {
     let json = format!(r#"{{"data":{{"value":"{uid}"}}}}"#);
     StoreOp::Put {
         key,

@@ -2,9 +2,11 @@
 //! answered, all servers and watchers agree, and a last write and last reads go through.
 
 use super::Invariant;
+use super::clients::put;
 use super::server::Asked;
 use super::world::{Happening, World};
-use kabuki_model::command::Command;
+use kabuki_model::command::{Command, Expect};
+use kabuki_model::{ObjectKey, Resource};
 use kabuki_plane::cluster::policy::Step;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -89,7 +91,9 @@ impl World {
         let leader = self.running().into_iter().find(|id| self.leads(*id).is_some());
         if let Some(leader) = leader {
             let token = self.fresh();
-            let command = Command { term: 0, ops: Vec::new() };
+            let key = ObjectKey::new(Resource::CONFIG_MAPS, "default", "last");
+            let ops = vec![put(key, &token.to_string(), Expect::Any)];
+            let command = Command { term: 0, ops };
             self.propose(leader, token, command, Asked::Own);
             let token = self.fresh();
             let members = self.servers.get(&leader).map(|s| s.leadership.term);

@@ -48,7 +48,7 @@ pub(crate) fn create(
     check_namespace(namespace, &mut *object)?;
     name(&mut *object, cx);
     stamp(kind, &mut *object, cx);
-    node::restrict_create(who, resource, &*object)?;
+    node::restrict_create(view, who, resource, &*object)?;
     draft::check(kind, &mut *object, None)?;
     let name = object.meta().name.clone().unwrap_or_default();
     let key = ObjectKey::new(resource.clone(), namespace, &name);

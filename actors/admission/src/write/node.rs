@@ -7,6 +7,7 @@ use crate::admit::Context;
 use kabuki_model::identity::Identity;
 use kabuki_model::kind::{AnyObject, may_label_itself};
 use kabuki_model::taint::{NO_EXECUTE, NO_SCHEDULE, NOT_READY};
+use kabuki_model::view::View;
 use kabuki_model::{ObjectKey, Resource, StatusError};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -63,8 +64,10 @@ pub(super) fn date_taints(node: &mut Map<String, Value>, old: Option<&Value>, cx
     }
 }
 
-/// A node registers itself and nobody else, without what only others may say of it.
+/// A node registers itself and nobody else, without what only others may say of it. In a cluster
+/// that admits its nodes their objects are made when they join: one that is gone was removed.
 pub(super) fn restrict_create(
+    view: &dyn View,
     who: &Identity,
     resource: &Resource,
     new: &dyn AnyObject,
@@ -76,6 +79,12 @@ pub(super) fn restrict_create(
     let refuse = |why: String| Err(StatusError::forbidden(resource, name, &why));
     if name != node {
         return refuse(format!("node {node:?} cannot create node {name:?}"));
+    }
+    let charter = ObjectKey::new(Resource::CONFIG_MAPS, "kube-system", "kabuki-cluster");
+    if view.get(&charter).is_some() {
+        return refuse(format!(
+            "node {node:?} was removed from the cluster: reset it, and let it join again"
+        ));
     }
     let none = BTreeMap::new();
     let labels = new.meta().labels.as_ref().unwrap_or(&none);

@@ -13,19 +13,24 @@ pub async fn members(
     raft: &RaftHandle,
     directory: &StateDirectory,
     sessions: &MembersHandle,
+    own_certificate_ends_s: i64,
 ) -> Result<Vec<MemberInfo>, StatusError> {
     let (status, servers) = (raft.status(), raft.members().await?);
     let sessions = sessions.sessions();
     let known = directory.members();
     let shown = known.values().map(|member| {
         let session = sessions.iter().find(|s| s.member == member.name);
-        show(
+        let mut shown = show(
             member,
             session,
             &servers,
             status.id,
             status.leadership.leader,
-        )
+        );
+        if member.server_id == Some(status.id) {
+            shown.certificate_ends_s = Some(own_certificate_ends_s);
+        }
+        shown
     });
     Ok(shown.collect())
 }

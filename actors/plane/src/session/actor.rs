@@ -31,7 +31,7 @@ pub(super) enum SessionMessage {
     /// A frame came in.
     Received {
         /// The frame.
-        frame: ClientFrame,
+        frame: Box<ClientFrame>,
         /// Tells the reader to go on.
         reply: RpcReplyPort<()>,
     },
@@ -129,7 +129,7 @@ impl Actor for Session {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             SessionMessage::Received { frame, reply } => {
-                if let Err(why) = state.receive(&myself, frame) {
+                if let Err(why) = state.receive(&myself, *frame) {
                     state.output.last_word(why.clone()).await;
                     state.log_end(&why);
                     myself.stop(Some(why));
@@ -229,6 +229,7 @@ async fn read_frames(mut reader: ReadHalf<impl AsyncRead>, session: ActorRef<Ses
             Ok(None) => break "the client closed the connection".to_string(),
             Err(error) => break error.to_string(),
         };
+        let frame = Box::new(frame);
         let message = |reply| SessionMessage::Received { frame, reply };
         if session.call(message, Some(HANDLE_LIMIT)).await.is_err() {
             return;

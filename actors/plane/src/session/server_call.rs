@@ -7,6 +7,7 @@ use crate::cluster::{StateDirectory, members};
 use crate::raft::RaftHandle;
 use futures::future::BoxFuture;
 use kabuki_admission::Attributes;
+use kabuki_cluster::Credentials;
 use kabuki_cluster::members::MembersHandle;
 use kabuki_cluster::remote::Remote;
 use kabuki_cluster::seams::{Admit, Directory as _};
@@ -31,6 +32,14 @@ pub struct ServerCalls {
     pub admit: Arc<dyn Admit>,
     /// Who signs the certificates of members anew.
     pub sign: Arc<dyn SignNode>,
+    /// This server's own certificate.
+    pub credentials: Credentials,
+}
+
+impl ServerCalls {
+    fn certificate_ends_s(&self) -> i64 {
+        self.credentials.certificate_ends().as_second()
+    }
 }
 
 /// Signs the certificates of members anew.
@@ -53,6 +62,13 @@ pub(super) async fn server_call(
         let refusal = StatusError::bad_request("here only streams with this node are served");
         return caller.last(Err(refusal)).await;
     };
+    if let Some(node) = who.node_name()
+        && server.calls.directory.address(node).is_none()
+    {
+        let why = format!("node {node:?} is no member of the cluster, or not yet known here");
+        let reason = kabuki_model::status::Reason::Forbidden;
+        return caller.last(Err(StatusError::new(reason, why))).await;
+    }
     match call {
         Call::Api(request) => api(caller, server, who, request).await,
         Call::Watch(request) => watch(caller, server, who, request).await,
@@ -131,7 +147,7 @@ async fn shown_members(
         Some(leader) if !leading && !who.is_server() => {
             calls.remote.server(&leader).await?.members().await
         }
-        _ => members(&calls.raft, &calls.directory, &calls.members).await,
+        _ => members(&calls.raft, &calls.directory, &calls.members, calls.certificate_ends_s()).await,
     }
 }
 

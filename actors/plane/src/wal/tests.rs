@@ -1,4 +1,6 @@
 use super::WalError;
+mod servers;
+
 use super::log::Log;
 use crate::raft::Start;
 use crate::raft::core::{Append, Recovered, Restart};

@@ -7,7 +7,7 @@ use kabuki_plane::raft::{RaftHandle, Reconfigure, SnapshotSource, Start, Transpo
 use kabuki_plane::raft_group::RaftGroupArgs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::copy;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -288,10 +288,6 @@ impl Cluster {
     pub fn describe(&self) -> String {
         let statuses = self.running.values().map(|r| r.group.raft.status());
         format!("{:#?}", statuses.collect::<Vec<_>>())
-    }
-
-    pub fn path(&self, id: u64) -> PathBuf {
-        self.directory(id).to_owned()
     }
 }
 

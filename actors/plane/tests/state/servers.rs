@@ -34,7 +34,7 @@ async fn restarted_leaders_and_followers_lose_nothing_and_never_hang() {
     // Snapshots all the time, and messages lost all the time.
     let configure = |args: &mut RaftGroupArgs| args.raft.snapshot_commands = 7;
     let mut cluster = Cluster::configured(3, configure).await;
-    cluster.network.lose_one_in(6);
+    cluster.network.lose_one_in(50);
     let mut names = Vec::new();
     let mut revision = 0;
     for round in 0..20 {

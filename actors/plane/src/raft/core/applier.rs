@@ -216,7 +216,7 @@ impl Applier {
     }
 
     /// The state, to be written to disk.
-    pub(super) fn to_save(&mut self, conf_state: ConfState) -> SaveSnapshot {
+    pub(super) fn begin_save(&mut self, conf_state: ConfState) -> SaveSnapshot {
         let since = std::mem::take(&mut self.since_snapshot);
         SaveSnapshot {
             snapshot: self.store.snapshot(),

@@ -41,7 +41,7 @@ impl Replica {
             at: self.applier.applied(),
             conf_state: conf_state.clone(),
         });
-        let save = self.applier.to_save(conf_state);
+        let save = self.applier.begin_save(conf_state);
         out.perform(Effect::SaveSnapshot(save));
     }
 

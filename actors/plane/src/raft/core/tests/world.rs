@@ -3,12 +3,15 @@
 use super::super::election::mix;
 use super::super::*;
 use crate::raft::RaftError;
-use eraftpb::{ConfState, HardState, Message};
+use eraftpb::Message;
 use kabuki_model::command::{Command, Expect, Op};
 use kabuki_model::view::View as _;
 use kabuki_model::{ObjectKey, Resource, codec};
-use kabuki_store::{Position, Snapshot, Store};
-use std::collections::{BTreeMap, VecDeque};
+use server::Server;
+use std::collections::BTreeMap;
+
+mod judging;
+mod server;
 
 #[derive(Clone, Copy)]
 pub(super) struct Faults {
@@ -38,20 +41,6 @@ impl Faults {
     }
 }
 
-/// One server: its disk, and the replica while it runs.
-struct Server {
-    replica: Option<Replica>,
-    disk: Recovered,
-    /// Not yet durable.
-    appends: VecDeque<Append>,
-    saving: Option<SaveSnapshot>,
-    /// The snapshot files by their index.
-    files: BTreeMap<u64, (Snapshot, ConfState)>,
-    fetches: VecDeque<Fetch>,
-    wakes: Vec<u64>,
-    starts: u64,
-}
-
 pub(super) struct World {
     pub(super) faults: Faults,
     seed: u64,
@@ -76,85 +65,6 @@ pub(super) struct World {
 
 fn key(name: &str) -> ObjectKey {
     ObjectKey::new(Resource::CONFIG_MAPS, "default", name)
-}
-
-impl Server {
-    fn founded(id: u64, voters: Vec<u64>) -> Self {
-        let at = match voters.is_empty() {
-            true => Position::default(),
-            false => Position { index: 1, term: 1 },
-        };
-        let mut store = Store::new();
-        store.advance(at);
-        let mut conf_state = ConfState::default();
-        conf_state.set_voters(voters);
-        let snapshot = store.snapshot();
-        assert_ne!(id, 0);
-        Self {
-            replica: None,
-            files: [(at.index, (snapshot.clone(), conf_state.clone()))].into(),
-            disk: Recovered {
-                snapshot,
-                conf_state,
-                hard_state: HardState {
-                    term: at.term,
-                    commit: at.index,
-                    ..HardState::default()
-                },
-                base: at,
-                entries: Vec::new(),
-            },
-            appends: VecDeque::new(),
-            saving: None,
-            fetches: VecDeque::new(),
-            wakes: Vec::new(),
-            starts: 0,
-        }
-    }
-
-    /// The oldest append becomes durable; its number.
-    fn sync(&mut self) -> Option<u64> {
-        let append = self.appends.pop_front()?;
-        let disk = &mut self.disk;
-        if let Some(restart) = append.restart {
-            let at = restart.snapshot.position();
-            let file = (restart.snapshot.clone(), restart.conf_state.clone());
-            self.files.insert(at.index, file);
-            disk.snapshot = restart.snapshot;
-            disk.conf_state = restart.conf_state;
-            disk.base = at;
-            disk.entries.clear();
-        }
-        if let Some(first) = append.entries.first() {
-            disk.entries.retain(|e| e.index < first.index);
-            let last = disk.entries.last().map_or(disk.base.index, |e| e.index);
-            assert_eq!(first.index, last + 1, "a gap");
-        }
-        disk.entries.extend(append.entries);
-        if let Some(hard_state) = append.hard_state {
-            disk.hard_state = hard_state;
-        }
-        Some(append.number)
-    }
-
-    /// The snapshot file becomes durable.
-    fn save(&mut self) -> bool {
-        let Some(save) = self.saving.take() else {
-            return false;
-        };
-        let at = save.snapshot.position();
-        let file = (save.snapshot.clone(), save.conf_state.clone());
-        self.files.insert(at.index, file);
-        if at > self.disk.base {
-            self.disk.entries.retain(|e| e.index > at.index);
-            self.disk.snapshot = save.snapshot;
-            self.disk.conf_state = save.conf_state;
-            self.disk.base = at;
-            let commit = self.disk.hard_state.commit.max(at.index);
-            self.disk.hard_state.commit = commit;
-        }
-        true
-    }
 }
 
 impl World {
@@ -432,14 +342,19 @@ impl World {
                 };
                 let mut change = Reconfigure::default();
                 if members.learners.contains(&other) {
-                    change.promote.push(other);
+                    // One, or several by joint consensus.
+                    change.promote.extend(&members.learners);
                 } else if members.voters.len() > 2 && self.draw(2) == 0 {
                     self.call(id, |r, out| r.transfer(Some(other), out).map(drop));
                     return;
                 } else if members.learners.is_empty() && self.servers.len() < 7 {
-                    let new = self.servers.len() as u64 + 1;
-                    change.add_learners.push(new);
-                    self.join(new);
+                    for _ in 0..=self.draw(2) {
+                        let new = self.servers.len() as u64 + 1;
+                        change.add_learners.push(new);
+                        self.join(new);
+                    }
+                } else if members.voters.len() > 3 && other != id {
+                    change.remove.push(other);
                 } else {
                     return;
                 }
@@ -539,49 +454,6 @@ impl World {
         self.cut = None;
         self.run_until("agreement", |world| world.settled().is_some());
         self.settled().expect("it was")
-    }
-
-    fn settled(&self) -> Option<u64> {
-        let running = || {
-            self.servers
-                .iter()
-                .filter_map(|(id, s)| Some((id, s.replica.as_ref()?)))
-        };
-        let newest = running().map(|(_, r)| r.leadership().term).max()?;
-        let leads =
-            |(_, r): &(&u64, &Replica)| r.leadership().leading && r.leadership().term == newest;
-        let (leader, replica) = running().find(leads)?;
-        let members = replica.members();
-        let at = replica.snapshot().position();
-        let all = members.voters.iter().chain(&members.learners);
-        let same = |id: &u64| match self.servers.get(id).map(|s| &s.replica) {
-            Some(Some(other)) => other.snapshot().position() == at,
-            // Whoever is down need not agree.
-            _ => true,
-        };
-        let settled = at.index == members.last_index && members.outgoing.is_empty();
-        (settled && all.copied().all(|id| same(&id))).then_some(*leader)
-    }
-
-    /// The same state everywhere, with everything in it that was acknowledged.
-    pub(super) fn check_agreement(&self) {
-        let leader = self.settled().expect("settled");
-        let state = self.replica(leader).snapshot();
-        for (token, revision) in &self.acknowledged {
-            let name = &self.proposed[token];
-            let found = state.get(&key(name)).map(|o| o.revision);
-            assert_eq!(found, Some(*revision), "seed {}: {name}", self.seed);
-        }
-        let members = self.replica(leader).members();
-        for id in members.voters.iter().chain(&members.learners) {
-            if let Some(replica) = &self.servers[id].replica {
-                assert!(
-                    replica.snapshot() == state,
-                    "seed {}: {id} differs",
-                    self.seed
-                );
-            }
-        }
     }
 
     pub(super) fn digest(&self) -> String {
