@@ -2,8 +2,9 @@
 //! together, starts them.
 
 use super::config::{Config, DEFAULT_DATA_DIR, NodeArgs};
-use super::{demo, descriptors, journal, lock, membership, node, server, worker};
+use super::{addresses, demo, descriptors, journal, lock, membership, node, server, worker};
 use anyhow::{Context, anyhow, bail};
+use jiff::Timestamp;
 use kabuki_kit::{Root, Tree};
 use kabuki_model::view::View as _;
 use kabuki_model::{ObjectKey, Resource};
@@ -150,6 +151,7 @@ async fn prepare(
     let authority = tokio::time::timeout(CATCH_UP_LIMIT, authority)
         .await
         .map_err(|_| anyhow!("this server did not get the state within {CATCH_UP_LIMIT:?}"))??;
+    renew_ended(membership, &authority)?;
     let port = server.parts.port.address()?.port();
     let url = server_url(config.listen.ip(), port);
     Ok(pki::write_admin_kubeconfig(
@@ -157,6 +159,20 @@ async fn prepare(
         &authority,
         &url,
     )?)
+}
+
+/// A server that was off for longer than its certificate lived signs itself a new one, by the CA of
+/// its own state: servers that were all off could not reach each other to ask.
+fn renew_ended(membership: &membership::Membership, authority: &Authority) -> anyhow::Result<()> {
+    let (member, credentials) = (&membership.member, &membership.credentials);
+    if credentials.certificate_ends() > Timestamp::now() {
+        return Ok(());
+    }
+    let (csr, addresses) = (credentials.csr_pem()?, addresses::all());
+    let signed = authority.node_certificate(&csr, &member.name, member.role, &addresses)?;
+    credentials.install(&signed, &credentials.bundle_pem())?;
+    tracing::info!("this server's certificate ended while it was off: signed anew");
+    Ok(())
 }
 
 /// Whether this server founded a cluster whose state does not have everything yet.

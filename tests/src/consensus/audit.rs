@@ -298,9 +298,11 @@ impl World {
         match kind {
             // They ask what would be.
             MessageType::MsgRequestPreVote | MessageType::MsgRequestPreVoteResponse => return,
+            // It binds nobody.
+            MessageType::MsgRequestVoteResponse if message.reject => return,
             MessageType::MsgAppend | MessageType::MsgHeartbeat => self.audit_leader(id, term),
             MessageType::MsgRequestVote => self.audit_vote(id, term, id),
-            MessageType::MsgRequestVoteResponse if !message.reject => {
+            MessageType::MsgRequestVoteResponse => {
                 self.audit_vote(id, term, message.to);
             }
             MessageType::MsgAppendResponse if !message.reject => {

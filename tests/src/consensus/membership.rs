@@ -48,7 +48,10 @@ impl World {
         if busy || !members.outgoing.is_empty() {
             return;
         }
-        self.let_go(&members);
+        let durable = self.servers.get(&id).is_some_and(|s| s.disk.hard_state.commit >= s.changed_at);
+        if durable {
+            self.let_go(&members);
+        }
         match next_step(&self.states(id, &members)) {
             Some(Step::Change(change)) => self.change(id, change, &members),
             Some(Step::HandOver { to }) => self.hand_over(id, Some(to)),
@@ -116,7 +119,8 @@ impl World {
         ids.into_iter().map(state).collect()
     }
 
-    /// A server that left and takes no more part is switched off.
+    /// A server that left and takes no more part is switched off. (Somebody wrote down that it may:
+    /// so the leader has on disk that the change is committed.)
     fn let_go(&mut self, members: &Members) {
         let takes_part = |id: &u64| members.voters.contains(id) || members.learners.contains(id);
         let left: Vec<u64> = self.servers.iter()

@@ -58,6 +58,8 @@ pub(super) struct Server {
     pub published: Snapshot,
     pub history: History,
     pub leadership: Leadership,
+    /// The last change of the servers that it applied.
+    pub changed_at: u64,
     pub asked: BTreeMap<u64, Asked>,
 }
 
@@ -74,6 +76,7 @@ impl Server {
             history: history(&published),
             published,
             leadership: Leadership::default(),
+            changed_at: 0,
             asked: BTreeMap::new(),
             disk,
         }

@@ -44,7 +44,12 @@ impl World {
                     self.stats.changes += u64::from(outcome.is_ok());
                     let _ = self.take_asked(id, token);
                 }
-                Effect::Configuration(conf) => self.audit_configuration(id, &conf),
+                Effect::Configuration(conf) => {
+                    if let Some(server) = self.servers.get_mut(&id) {
+                        server.changed_at = server.published.position().index;
+                    }
+                    self.audit_configuration(id, &conf);
+                }
                 Effect::Leadership(now) => {
                     self.say(format_args!("{id}: {now:?}"));
                     if let Some(server) = self.servers.get_mut(&id) {

@@ -60,7 +60,7 @@ impl Network {
         // Not every so manieth: traffic has a rhythm of its own, and always the same one would
         // be lost.
         let draw = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
-        let lost = many != 0 && draw % many == 0;
+        let lost = many != 0 && draw.is_multiple_of(many);
         !lost && !self.cut.lock().expect("unpoisoned").contains(&(from, to))
     }
 

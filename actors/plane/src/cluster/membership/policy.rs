@@ -107,9 +107,14 @@ fn votes(servers: &[ServerState], leader_leaves: bool) -> Vec<u64> {
         3..=4 => 3,
         _ => MAX_VOTERS,
     };
-    let mut votes: Vec<u64> = able.iter().take(target).map(|s| s.id).collect();
+    // A leader that leaves cannot take its own vote: whoever it hands over to does. Until then it
+    // is one of those that vote; of one it is the second.
+    let others = match leader_leaves {
+        true => (target - 1).max(1),
+        false => target,
+    };
+    let mut votes: Vec<u64> = able.iter().take(others).map(|s| s.id).collect();
     if leader_leaves {
-        // It cannot take its own vote: whoever it hands over to does.
         votes.extend(servers.iter().filter(|s| s.leader).map(|s| s.id));
     }
     votes

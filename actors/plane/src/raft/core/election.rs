@@ -2,6 +2,7 @@
 
 use super::effect::{Effect, Effects};
 use super::replica::{CoreError, Replica};
+use raft::eraftpb::{Message, MessageType};
 use raft::{INVALID_ID, StateRole};
 use std::time::Duration;
 
@@ -202,6 +203,32 @@ impl Replica {
         self.election.attempts += 1;
         self.node.campaign()?;
         Ok(())
+    }
+
+    /// A server that was removed votes for nobody, but it tells who wants to lead how far the log
+    /// is committed: to a server that forgot that the old servers were left, their majority still
+    /// counts.
+    pub(super) fn answer_as_removed(&self, message: &Message, out: &mut dyn Effects) {
+        let (kind, term) = match message.get_msg_type() {
+            MessageType::MsgRequestVote => (MessageType::MsgRequestVoteResponse, message.term),
+            MessageType::MsgRequestPreVote => {
+                // It names the term that is to come; in its own one it listens.
+                let own = message.term.saturating_sub(1);
+                (MessageType::MsgRequestPreVoteResponse, own)
+            }
+            _ => return,
+        };
+        let raft = &self.node.raft;
+        let (commit, commit_term) = raft.raft_log.commit_info();
+        let mut answer = Message::default();
+        answer.set_msg_type(kind);
+        answer.from = self.id;
+        answer.to = message.from;
+        answer.term = term.max(raft.term);
+        answer.reject = true;
+        answer.commit = commit;
+        answer.commit_term = commit_term;
+        out.perform(Effect::Send(vec![answer]));
     }
 
     /// raft-rs draws its time-outs from a source of its own: puts ours in their place.

@@ -112,11 +112,12 @@ impl Replica {
             return Err(CoreError::EntryVersion(entry_version));
         }
         let at = recovered.snapshot.position();
-        let mut storage = LogStorage::new(
-            recovered.base,
-            recovered.hard_state,
-            recovered.conf_state.clone(),
-        );
+        // A snapshot file may have become durable before the commit index did.
+        let mut hard_state = recovered.hard_state;
+        hard_state.commit = hard_state.commit.max(at.index);
+        hard_state.term = hard_state.term.max(at.term);
+        let conf_state = recovered.conf_state.clone();
+        let mut storage = LogStorage::new(recovered.base, hard_state, conf_state);
         storage.set_available(at, recovered.conf_state);
         storage.append(&recovered.entries);
         let node = RawNode::new(
@@ -245,7 +246,11 @@ impl Replica {
     /// # Errors
     /// A broken invariant.
     pub fn step(&mut self, message: Message, out: &mut dyn Effects) -> Result<(), CoreError> {
-        if self.removed || message.to != self.id || message.from == self.id {
+        if message.to != self.id || message.from == self.id {
+            return Ok(());
+        }
+        if self.removed {
+            self.answer_as_removed(&message, out);
             return Ok(());
         }
         match message.get_msg_type() {

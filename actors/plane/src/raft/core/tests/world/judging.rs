@@ -28,7 +28,7 @@ impl World {
     }
 
     /// The same state everywhere, with everything in it that was acknowledged.
-    pub(super) fn check_agreement(&self) {
+    pub(in super::super) fn check_agreement(&self) {
         let leader = self.settled().expect("settled");
         let state = self.replica(leader).snapshot();
         for (token, revision) in &self.acknowledged {
