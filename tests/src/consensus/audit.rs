@@ -306,8 +306,10 @@ impl World {
                 self.audit_vote(id, term, message.to);
             }
             MessageType::MsgAppendResponse if !message.reject => {
-                let durable = self.servers.get(&id).map_or(0, |s| s.disk.last());
-                if message.index > durable {
+                let disk = self.servers.get(&id).map(|s| (s.disk.last(), s.disk.hard_state.term));
+                let (durable, durable_term) = disk.unwrap_or_default();
+                // What was promised in a term that is over was true when that was.
+                if message.index > durable && term >= durable_term {
                     let index = message.index;
                     let detail = format!("server {id} says it has {index}, its disk {durable}");
                     self.violate(Invariant::PromisesAreDurable, detail);

@@ -39,7 +39,7 @@ impl Network {
 /// A message in a few words.
 pub(super) fn brief(m: &Message) -> String {
     format!(
-        "{}>{} {:?} term {} at {}/{} commit {} entries {} reject {}",
+        "{}>{} {:?} term {} at {}/{} commit {} entries {} reject {} context {:?}",
         m.from,
         m.to,
         m.get_msg_type(),
@@ -48,7 +48,8 @@ pub(super) fn brief(m: &Message) -> String {
         m.log_term,
         m.commit,
         m.entries.len(),
-        m.reject
+        m.reject,
+        m.context.last_chunk::<8>().map(|c| u64::from_le_bytes(*c))
     )
 }
 

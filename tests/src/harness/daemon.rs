@@ -177,6 +177,14 @@ impl Daemon {
         self.process.as_mut()?.try_wait().ok().flatten()
     }
 
+    /// The machine is lost: the process is killed, and its containers, its network and its whole
+    /// data directory go. An empty one takes its place.
+    pub fn lose_everything(&mut self) {
+        self.kill();
+        self.ok(&["reset", "--yes"]);
+        std::fs::create_dir_all(self.data.path()).expect("an empty data directory");
+    }
+
     /// SIGTERM, and how it ended.
     pub fn terminate(&mut self) -> std::process::ExitStatus {
         let mut process = self.process.take().expect("the daemon runs");

@@ -8,6 +8,10 @@ mod joining;
 mod network;
 #[path = "cluster/partition.rs"]
 mod partition;
+#[path = "cluster/recovery.rs"]
+mod recovery;
+#[path = "cluster/replacement.rs"]
+mod replacement;
 
 use kabuki_model::Resource;
 use kabuki_net::{Netns, dial};

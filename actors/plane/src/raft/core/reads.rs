@@ -7,6 +7,7 @@ use super::election::mix;
 use super::replica::{CoreError, Replica};
 use crate::raft::RaftError;
 use raft::ReadState;
+use raft::eraftpb::Message;
 use std::collections::VecDeque;
 
 /// Rounds under way: the next need not wait for the one before, but the more there are the fewer
@@ -24,6 +25,8 @@ pub(super) struct Reads {
     waiting: Vec<u64>,
     rounds: VecDeque<Round>,
     next_round: u64,
+    /// Questions that this server has put so far.
+    questions: u64,
     /// Reads that wait until this index is applied.
     known: Vec<(u64, Vec<u64>)>,
 }
@@ -43,22 +46,36 @@ impl Reads {
             waiting: Vec::new(),
             rounds: VecDeque::new(),
             next_round: 0,
+            questions: 0,
             known: Vec::new(),
         }
     }
 
-    fn context(&self, number: u64) -> Vec<u8> {
-        [self.id, self.start, number]
-            .iter()
-            .flat_map(|n| n.to_le_bytes())
-            .collect()
+    /// Names a question about a round. Never the same twice: raft-rs lets all questions go that
+    /// came before one that is confirmed, so a late confirmation must not fit a later question.
+    fn context(&mut self, number: u64) -> Vec<u8> {
+        let round = [self.id, self.start, number];
+        let mut context: Vec<u8> = round.iter().flat_map(|n| n.to_le_bytes()).collect();
+        self.distinguish(&mut context);
+        context
     }
 
-    /// The number of a round of this start.
+    fn distinguish(&mut self, context: &mut Vec<u8>) {
+        self.questions += 1;
+        context.extend(self.questions.to_le_bytes());
+    }
+
+    /// The number of a round of this start. What follows it tells questions apart.
     fn number(&self, context: &[u8]) -> Option<u64> {
-        let number = context.last_chunk::<8>()?;
-        let number = u64::from_le_bytes(*number);
-        (self.context(number) == context).then_some(number)
+        let (round, _) = context.split_first_chunk::<24>()?;
+        let (start, number) = round.split_last_chunk::<8>()?;
+        let own = [self.id, self.start].map(u64::to_le_bytes).concat();
+        (start == own).then_some(u64::from_le_bytes(*number))
+    }
+
+    /// Whether rounds are under way, which may have to be repeated.
+    pub(super) fn are_under_way(&self) -> bool {
+        !self.rounds.is_empty()
     }
 }
 
@@ -92,6 +109,16 @@ impl Replica {
         });
         let context = reads.context(number);
         self.node.read_index(context);
+    }
+
+    /// Another server asks this one for a round; the question may come twice.
+    pub(super) fn asked_for_a_round(&mut self, mut message: Message) {
+        if let [question] = message.mut_entries().as_mut_slice() {
+            let mut context = question.data.to_vec();
+            self.reads.distinguish(&mut context);
+            question.data = context.into();
+            self.step_node(message);
+        }
     }
 
     pub(super) fn tick_reads(&mut self) {

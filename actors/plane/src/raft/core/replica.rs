@@ -256,6 +256,7 @@ impl Replica {
         match message.get_msg_type() {
             // Proposals go to the leader by another way, which tells what became of them.
             MessageType::MsgPropose => return Ok(()),
+            MessageType::MsgReadIndex => self.asked_for_a_round(message),
             // With the state itself it comes through `snapshot_received`.
             MessageType::MsgSnapshot => return self.told_of_removal(&message, out),
             MessageType::MsgRequestVote | MessageType::MsgRequestPreVote
@@ -343,7 +344,7 @@ impl Replica {
     pub fn needs_ticks(&self) -> bool {
         let conf = self.conf_state();
         let others = conf.voters.len() + conf.learners.len() + conf.voters_outgoing.len() > 1;
-        !self.removed && (others || !self.leads())
+        !self.removed && (others || !self.leads() || self.reads.are_under_way())
     }
 
     pub(super) fn leads(&self) -> bool {

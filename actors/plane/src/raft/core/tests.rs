@@ -123,6 +123,22 @@ fn a_removed_server_learns_it_and_stays_quiet() {
 }
 
 #[test]
+fn a_follower_that_wrongly_lost_its_leader_disturbs_nobody() {
+    let mut world = World::of(3, 11, Faults::NONE);
+    let leader = world.settle();
+    let before = world.replica(leader).leadership();
+    let follower = if leader == 3 { 2 } else { 3 };
+    for _ in 0..5 {
+        world.peer_lost(follower, leader);
+        assert_eq!(world.replica(follower).leadership().leader, None);
+        world.run_until("it follows again", |world| {
+            world.replica(follower).leadership().leader.is_some()
+        });
+    }
+    assert_eq!(world.replica(leader).leadership(), before);
+}
+
+#[test]
 fn changes_of_the_servers_that_cannot_be_are_refused_by_name() {
     let mut world = World::of(1, 9, Faults::NONE);
     let leader = world.settle();

@@ -251,6 +251,10 @@ impl World {
         self.call(id, |replica, out| replica.read(token, out));
     }
 
+    pub(super) fn peer_lost(&mut self, id: u64, other: u64) {
+        self.call(id, |replica, out| replica.peer_lost(other, out));
+    }
+
     pub(super) fn reconfigure(&mut self, id: u64, change: &Reconfigure) -> Result<(), RaftError> {
         let token = self.token();
         self.call(id, |replica, out| replica.reconfigure(token, change, out));
@@ -331,7 +335,7 @@ impl World {
             1 => self.cut = None,
             2 => {
                 let other = self.pick();
-                self.call(id, |replica, out| replica.peer_lost(other, out));
+                self.peer_lost(id, other);
             }
             _ => {
                 let token = self.token();
