@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod descriptors;
 mod journal;
+mod kubeconfig;
 mod lock;
 mod membership;
 mod node;

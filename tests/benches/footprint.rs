@@ -4,9 +4,10 @@ use kabuki_agent::Layout;
 use kabuki_model::Resource;
 use kabuki_tests::figures::{Table, mib};
 use kabuki_tests::harness::{Daemon, Session, seen, use_release};
+use kabuki_tests::usage::{Memory, memory, processor};
 use serde_json::{Value, json};
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Pods over which the cost of one is averaged.
 const PODS: usize = 50;
@@ -14,14 +15,6 @@ const PODS: usize = 50;
 const SETTLE: Duration = Duration::from_secs(5);
 /// Long enough that a tenth of a percent shows.
 const IDLE: Duration = Duration::from_secs(30);
-
-/// Memory in bytes.
-#[derive(Debug, Clone, Copy, Default)]
-struct Memory {
-    resident: u64,
-    proportional: u64,
-    private: u64,
-}
 
 fn main() -> anyhow::Result<()> {
     println!("{}", use_release().display());
@@ -111,46 +104,4 @@ fn shims(daemon: &Daemon) -> Vec<Memory> {
     })
     .map(memory)
     .collect()
-}
-
-fn memory(pid: u32) -> Memory {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let field = |name: &str| {
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name))
-            .unwrap_or_default();
-        line.trim()
-            .trim_end_matches(" kB")
-            .parse::<u64>()
-            .unwrap_or(0)
-            * 1024
-    };
-    Memory {
-        resident: field("Rss:"),
-        proportional: field("Pss:"),
-        private: field("Private_Clean:") + field("Private_Dirty:"),
-    }
-}
-
-/// The part of a core that a process uses for as long as is watched.
-fn processor(pid: u32, watched: Duration) -> f64 {
-    let (begun, before) = (Instant::now(), used(pid));
-    std::thread::sleep(watched);
-    used(pid).saturating_sub(before) as f64 / begun.elapsed().as_nanos() as f64
-}
-
-/// Nanoseconds that a process has run, with its threads that have ended.
-fn used(pid: u32) -> u64 {
-    /// Linux counts in hundredths of a second here on every architecture.
-    const TICK_NS: u64 = 10_000_000;
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name before it may hold anything.
-    let fields = text.rsplit_once(") ").map_or("", |(_, fields)| fields);
-    let ticks = fields
-        .split(' ')
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<u64>().ok());
-    ticks.sum::<u64>() * TICK_NS
 }

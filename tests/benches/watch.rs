@@ -1,29 +1,21 @@
-//! How long a change takes from its commit to a subscriber in the same process, and to a client
-//! at the other end of a TLS connection.
+//! How long a change takes from its commit to a subscriber in the same process. Clients at the
+//! other end of a TLS connection are in `cluster_watch`.
 //!
 //! The commit is when the new state can be read. Nothing else can tell that moment: a thread
 //! reads until it can, which takes one core for the time.
 
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
-use kabuki_kit::{Root, Strategy, SupervisorSpec, Tree};
+use kabuki_kit::Tree;
 use kabuki_model::command::{Command, Expect, Op};
 use kabuki_model::request::ListRequest;
 use kabuki_model::view::View;
-use kabuki_model::watch::{WatchEvent, WatchRequest, WatchStart};
+use kabuki_model::watch::{WatchRequest, WatchStart};
 use kabuki_model::{ObjectKey, Resource};
-use kabuki_plane::gateway::GatewayHandle;
-use kabuki_plane::pki::{self, Authority};
 use kabuki_plane::raft::RaftHandle;
 use kabuki_plane::raft_group::{RaftGroup, RaftGroupArgs, start_raft_group};
-use kabuki_plane::session::{ClientPort, Nodes, Services};
-use kabuki_protocol::NodeHandle;
-use kabuki_protocol::session::{ALPN, VersionInfo};
 use kabuki_tests::figures::Table;
-use kabuki_tests::harness::Session;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc as blocking;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -35,15 +27,6 @@ const PAUSE: Duration = Duration::from_micros(500);
 
 /// When an event arrived, and which.
 type Arrivals = mpsc::UnboundedReceiver<(u64, Instant)>;
-
-/// A server without nodes.
-struct NoNodes;
-
-impl Nodes for NoNodes {
-    fn node(&self, _name: &str) -> Option<NodeHandle> {
-        None
-    }
-}
 
 fn main() -> anyhow::Result<()> {
     let directory = tempfile::Builder::new().prefix("kbt").tempdir()?;
@@ -61,16 +44,9 @@ async fn measure(directory: &Path) -> anyhow::Result<()> {
     let mut arrivals = local(&group).await?;
     let times = changes(&group.raft, &mut arrivals).await?;
     table.times("to a local subscriber", &times, "p99 50 us");
-    drop(arrivals);
-    let (mut arrivals, port) = remote(&group, directory).await?;
-    let times = changes(&group.raft, &mut arrivals).await?;
-    table.times("to a client session over TLS", &times, "p99 1 ms");
     table.print();
-    for root in [port, state] {
-        let stopped = root.stop(Duration::from_secs(20)).await;
-        stopped.map_err(|stuck| anyhow!("did not stop: {stuck:?}"))?;
-    }
-    Ok(())
+    let stopped = state.stop(Duration::from_secs(20)).await;
+    stopped.map_err(|stuck| anyhow!("did not stop: {stuck:?}"))
 }
 
 /// Subscribes in process.
@@ -90,45 +66,6 @@ async fn local(group: &RaftGroup) -> anyhow::Result<Arrivals> {
         }
     });
     Ok(arrivals)
-}
-
-/// Subscribes through the client port.
-async fn remote(group: &RaftGroup, directory: &Path) -> anyhow::Result<(Arrivals, Root)> {
-    let services = Services {
-        gateway: GatewayHandle::new(group.raft.clone(), group.watch.clone()),
-        nodes: Arc::new(NoNodes),
-        version: VersionInfo {
-            kabuki: String::new(),
-            kubernetes: String::new(),
-            node: "bench".to_string(),
-            platform: String::new(),
-        },
-    };
-    let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
-    let authority = Authority::open(directory)?;
-    let server = authority.server(&[], &[address.ip()])?;
-    let tls = pki::server_config(&authority, &server, &[ALPN])?;
-    let port = ClientPort::bind(address, tls, services).await?;
-    let address = port.address()?;
-    pki::write_admin_kubeconfig(directory, &authority, &format!("https://{address}"))?;
-    let spec = SupervisorSpec::new(Strategy::OneForOne).child(port.child());
-    let root = Root::start(&Tree::new(), "port", spec).await?;
-    let tcp = tokio::task::spawn_blocking(move || TcpStream::connect(address)).await??;
-    let session = Session::over(tcp, directory).await?;
-    let mut events = session.changes(Resource::CONFIG_MAPS).await?;
-    let (seen, arrivals) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        // The connection closes with its session.
-        let _session = session;
-        while let Some(Ok(event)) = events.next().await {
-            let at = Instant::now();
-            let changed = !matches!(event, WatchEvent::Bookmark { .. });
-            if changed && seen.send((event.revision(), at)).is_err() {
-                return;
-            }
-        }
-    });
-    Ok((arrivals, root))
 }
 
 /// Makes changes one by one; how long each took from its commit to its arrival.

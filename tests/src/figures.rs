@@ -23,6 +23,13 @@ impl Table {
         self.row(what, sorted.len(), at(50), at(99), reach);
     }
 
+    /// What ninety-nine of a hundred stay within.
+    pub fn p99(times: &[Duration]) -> Duration {
+        let mut sorted = times.to_vec();
+        sorted.sort_unstable();
+        percentile(&sorted, 99).unwrap_or_default()
+    }
+
     /// Something that is measured once.
     pub fn value(&mut self, what: &str, value: impl Into<String>, reach: &str) {
         self.row(what, 1, value.into(), String::new(), reach);

@@ -14,7 +14,7 @@ mod session;
 
 pub use cluster::{Cluster, Network, address};
 pub use daemon::{Daemon, Outcome};
-pub use host::Host;
+pub use host::{Host, Way};
 pub use image::{busybox, busybox_archive, image_archive, program};
 pub use observe::{kabuki, until, use_release};
 pub use registry::Registry;

@@ -61,7 +61,11 @@ fn no_seed_violates_an_invariant() {
     for (seed, violation) in &failed {
         let _ = writeln!(report, "seed {seed}: {violation}\n    {}", command(*seed));
     }
-    assert!(failed.is_empty(), "{} of {count} seeds failed:\n{report}", failed.len());
+    assert!(
+        failed.is_empty(),
+        "{} of {count} seeds failed:\n{report}",
+        failed.len()
+    );
     // Otherwise this proves little.
     let enough = [
         total.writes > count * 50,
@@ -74,7 +78,10 @@ fn no_seed_violates_an_invariant() {
         total.unknown > count,
         total.stale > 0 || count < 50,
     ];
-    assert!(enough.iter().all(|enough| *enough), "hardly anything happened: {enough:?}");
+    assert!(
+        enough.iter().all(|enough| *enough),
+        "hardly anything happened: {enough:?}"
+    );
 }
 
 #[test]
@@ -94,7 +101,9 @@ fn a_seed_replays_byte_for_byte() {
 /// Shows one seed; with no seed asked for, that a run can be shown.
 #[test]
 fn replay() {
-    let Run { trace, violation, .. } = run(number("SIM_SEED").unwrap_or(1), None, true);
+    let Run {
+        trace, violation, ..
+    } = run(number("SIM_SEED").unwrap_or(1), None, true);
     match number("SIM_SEED") {
         Some(_) => trace.iter().for_each(|line| println!("{line}")),
         None => assert!(!trace.is_empty()),

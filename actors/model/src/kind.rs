@@ -20,8 +20,8 @@ mod serviceaccount;
 mod workload;
 
 pub use any::{AnyObject, Decoded};
-pub use node::may_label_itself;
 pub use metadata::{validate_annotations, validate_labels, validate_metadata};
+pub use node::may_label_itself;
 pub use path::Path;
 pub use registry::{FieldValues, Kind, Scope, all, by_name, of};
 pub use rules::{Column, KindRules, Names, Scale};

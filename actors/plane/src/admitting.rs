@@ -31,7 +31,6 @@ mod signing;
 #[cfg(test)]
 mod tests;
 
-pub use charter::admin_authority;
 pub use found::{Founding, bootstrap_cluster, found};
 pub use ground::{Ground, PlaneGround};
 

@@ -24,9 +24,9 @@ mod perform;
 mod route;
 
 pub use actor::GatewayHandle;
-pub use route::Others;
 pub use local::LocalApi;
 pub use message::GatewayMessage;
+pub use route::Others;
 
 /// How many writes of one class of callers (users, the system itself) may be under way at once.
 /// At 2 KB each they take some 8 MB.

@@ -33,8 +33,9 @@ enum CaVerb {
     after_help = "The CA is changed in three steps, and this takes the next one: a new CA is made and \
     trusted; it signs; the old one is forgotten. Nodes follow each step when they renew their \
     certificates, which they are asked to do at once; a step is refused until all have followed \
-    the one before. After the second step make new tokens, and fetch admin.kubeconfig from a \
-    server again; after the third, the old ones are good for nothing.\n\n\
+    the one before. After the second step make new tokens. Servers write their admin.kubeconfig \
+    anew at each step; copies of it elsewhere must be fetched again after the first step, and once \
+    more before the third.\n\n\
     Examples:\n  \
     kabuki ca rotate\n  \
     kabuki ca status\n\n  \
@@ -83,12 +84,13 @@ async fn rotate(session: &Session, args: RotateArgs) -> Outcome {
     session.request(step.write).await?;
     session.out.line(match step.to {
         Phase::Begun => {
-            "a new CA was made; nodes are told to trust it. When `kabuki ca status` shows that \
+            "a new CA was made; nodes are told to trust it. Fetch admin.kubeconfig from a server \
+             again: the old one does not trust the new CA. When `kabuki ca status` shows that \
              all do, `kabuki ca rotate` lets it sign"
         }
         Phase::Signing => {
             "the new CA signs; nodes get new certificates. Make new tokens, and fetch \
-             admin.kubeconfig from a server again. When `kabuki ca status` shows that all nodes \
+             admin.kubeconfig from a server once more. When `kabuki ca status` shows that all nodes \
              have followed, `kabuki ca rotate` forgets the old CA"
         }
         Phase::Steady => "the old CA is forgotten: only the new one is trusted",

@@ -73,7 +73,9 @@ pub async fn run(session: &Session, args: GetArgs) -> Outcome {
         fail!("--subresource is not supported by get; status is part of the object");
     }
     if args.stale.is_some() && (args.watch || args.watch_only) {
-        fail!("--stale cannot be given with --watch: a watch is always of the server that is asked");
+        fail!(
+            "--stale cannot be given with --watch: a watch is always of the server that is asked"
+        );
     }
     let format = args.output.format()?;
     let sort = args.sort_by.as_deref().map(SortKey::parse).transpose()?;

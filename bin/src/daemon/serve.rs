@@ -2,21 +2,21 @@
 //! together, starts them.
 
 use super::config::{Config, DEFAULT_DATA_DIR, NodeArgs};
-use super::{addresses, demo, descriptors, journal, lock, membership, node, server, worker};
+use super::{
+    addresses, demo, descriptors, journal, kubeconfig, lock, membership, node, server, worker,
+};
 use anyhow::{Context, anyhow, bail};
 use jiff::Timestamp;
 use kabuki_kit::{Root, Tree};
-use kabuki_model::view::View as _;
-use kabuki_model::{ObjectKey, Resource};
-use kabuki_plane::admitting::{Founding, admin_authority, bootstrap_cluster};
+use kabuki_plane::admitting::{Founding, bootstrap_cluster};
+use kabuki_plane::bootstrap;
 use kabuki_plane::pki::Authority;
-use kabuki_plane::{bootstrap, pki};
 use kabuki_protocol::join::Role;
 use kabuki_protocol::session::VersionInfo;
 use std::io::{ErrorKind, IsTerminal};
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -113,9 +113,12 @@ async fn serve(config: &Config, started: Instant) -> anyhow::Result<()> {
             membership.settled(&config.data_dir)?;
             ready(config, &membership, started);
             if std::io::stdout().is_terminal() {
-                welcome(config, &kubeconfig);
+                welcome(config, kubeconfig.path());
             }
-            let stopped = run_until_told(&mut root, &mut signals).await?;
+            let stopped = tokio::select! {
+                stopped = run_until_told(&mut root, &mut signals) => stopped?,
+                never = kubeconfig.follow() => match never {},
+            };
             // Another server leads at once, instead of after a time-out.
             let _ = server.plane.raft().transfer_leadership(None).await;
             stop(root, stopped).await
@@ -133,12 +136,13 @@ async fn serve(config: &Config, started: Instant) -> anyhow::Result<()> {
     }
 }
 
-/// What a server has to do before it is ready. Gives the administrator's kubeconfig.
+/// What a server has to do before it is ready. Gives the administrator's kubeconfig, which is
+/// written.
 async fn prepare(
     config: &Config,
     membership: &membership::Membership,
     server: &server::Server,
-) -> anyhow::Result<PathBuf> {
+) -> anyhow::Result<kubeconfig::AdminKubeconfig> {
     if owes_foundation(&config.data_dir)? {
         bootstrap::ensure(server.plane.gateway())
             .await
@@ -147,18 +151,16 @@ async fn prepare(
             .await
             .context("cannot write down what the cluster is founded on")?;
     }
-    let authority = known_authority(server, &membership.member.name);
-    let authority = tokio::time::timeout(CATCH_UP_LIMIT, authority)
+    let listen = SocketAddr::new(config.listen.ip(), server.parts.port.address()?.port());
+    let kubeconfig =
+        kubeconfig::AdminKubeconfig::new(&config.data_dir, server.plane.raft().clone(), listen);
+    let known = kubeconfig.known_authority(&membership.member.name);
+    let (authority, bundle) = tokio::time::timeout(CATCH_UP_LIMIT, known)
         .await
         .map_err(|_| anyhow!("this server did not get the state within {CATCH_UP_LIMIT:?}"))??;
     renew_ended(membership, &authority)?;
-    let port = server.parts.port.address()?.port();
-    let url = server_url(config.listen.ip(), port);
-    Ok(pki::write_admin_kubeconfig(
-        &config.data_dir,
-        &authority,
-        &url,
-    )?)
+    kubeconfig.write(&authority, &bundle)?;
+    Ok(kubeconfig)
 }
 
 /// A server that was off for longer than its certificate lived signs itself a new one, by the CA of
@@ -179,20 +181,6 @@ fn renew_ended(membership: &membership::Membership, authority: &Authority) -> an
 fn owes_foundation(data_dir: &Path) -> anyhow::Result<bool> {
     let begun = Founding::load(data_dir)?.is_some();
     Ok(begun || data_dir.join("pki/ca.key").exists())
-}
-
-/// The CA, once this server's state has this server in it.
-async fn known_authority(server: &server::Server, own_name: &str) -> anyhow::Result<Authority> {
-    let mut revisions = server.plane.raft().revision();
-    let own = ObjectKey::new(Resource::NODES, "", own_name);
-    loop {
-        revisions.mark_unchanged();
-        let view = server.plane.raft().snapshot();
-        if view.get(&own).is_some() {
-            return Ok(admin_authority(&view)?);
-        }
-        revisions.changed().await?;
-    }
 }
 
 /// Before anyone can ask for it: a pod whose image is missing waits for long.
@@ -271,17 +259,7 @@ fn version_info(node: &str) -> VersionInfo {
     }
 }
 
-/// Where the administrator's kubeconfig points: an address of this host that the certificate
-/// names and that works from here.
-fn server_url(listen: IpAddr, port: u16) -> String {
-    match listen {
-        ip if ip.is_unspecified() => format!("https://127.0.0.1:{port}"),
-        IpAddr::V4(ip) => format!("https://{ip}:{port}"),
-        IpAddr::V6(ip) => format!("https://[{ip}]:{port}"),
-    }
-}
-
-fn welcome(config: &Config, kubeconfig: &std::path::Path) {
+fn welcome(config: &Config, kubeconfig: &Path) {
     let usual = config.data_dir == std::path::Path::new(DEFAULT_DATA_DIR);
     println!("\nNode {} is ready. In another terminal:\n", config.name);
     if !usual {

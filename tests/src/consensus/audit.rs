@@ -107,7 +107,13 @@ pub(super) fn print(key: &ObjectKey, uid: &str, json: &[u8], revision: u64, remo
 
 fn print_of(change: &Change) -> u64 {
     let object = &change.object;
-    print(&object.key, &object.uid, &object.json, object.revision, change.removed)
+    print(
+        &object.key,
+        &object.uid,
+        &object.json,
+        object.revision,
+        change.removed,
+    )
 }
 
 impl Audit {
@@ -132,7 +138,11 @@ impl Audit {
     /// Whether the change at this revision is that one.
     pub fn is_true(&self, revision: u64, print: u64) -> bool {
         let at = usize::try_from(revision).unwrap_or_default();
-        at > 0 && self.changes.get(at - 1).is_some_and(|truth| truth.print == print)
+        at > 0
+            && self
+                .changes
+                .get(at - 1)
+                .is_some_and(|truth| truth.print == print)
     }
 
     pub fn is_change(&self, change: &Change) -> bool {
@@ -150,7 +160,10 @@ impl Audit {
 
 /// The writer's token, and the term under which it wrote.
 fn origin(uid: &str) -> (Option<u64>, u64) {
-    match uid.strip_prefix("term-").and_then(|rest| rest.split_once('-')) {
+    match uid
+        .strip_prefix("term-")
+        .and_then(|rest| rest.split_once('-'))
+    {
         Some((term, token)) => (token.parse().ok(), term.parse().unwrap_or_default()),
         None => (uid.parse().ok(), 0),
     }
@@ -241,9 +254,20 @@ impl World {
         }
     }
 
+    pub fn audit_disk(&mut self, id: u64) {
+        if self.servers.get(&id).is_some_and(|s| s.disk.has_gap) {
+            let detail = format!("server {id} appends with a gap");
+            self.violate(Invariant::TheCoreKeepsItsPromises, detail);
+        }
+    }
+
     pub fn audit_state(&mut self, id: u64, state: &Snapshot) {
         let at = state.position();
-        let first = self.audit.states.entry(at.index).or_insert_with(|| state.clone());
+        let first = self
+            .audit
+            .states
+            .entry(at.index)
+            .or_insert_with(|| state.clone());
         if *first != *state {
             let detail = format!("server {id} has another state at {at:?}");
             self.violate(Invariant::EveryServerAppliesTheSame, detail);
@@ -306,7 +330,10 @@ impl World {
                 self.audit_vote(id, term, message.to);
             }
             MessageType::MsgAppendResponse if !message.reject => {
-                let disk = self.servers.get(&id).map(|s| (s.disk.last(), s.disk.hard_state.term));
+                let disk = self
+                    .servers
+                    .get(&id)
+                    .map(|s| (s.disk.last(), s.disk.hard_state.term));
                 let (durable, durable_term) = disk.unwrap_or_default();
                 // What was promised in a term that is over was true when that was.
                 if message.index > durable && term >= durable_term {
@@ -331,7 +358,10 @@ impl World {
 
     fn audit_vote(&mut self, id: u64, term: u64, candidate: u64) {
         let first = *self.audit.votes.entry((id, term)).or_insert(candidate);
-        let durable = self.servers.get(&id).is_some_and(|s| s.disk.holds_vote(term, candidate));
+        let durable = self
+            .servers
+            .get(&id)
+            .is_some_and(|s| s.disk.holds_vote(term, candidate));
         if first != candidate || !durable {
             let detail = format!(
                 "server {id} votes for {candidate} in term {term}, before for {first}; \

@@ -41,22 +41,52 @@ pub enum Bug {
 impl Bug {
     /// Every bug, with an invariant that must catch it.
     pub const ALL: [(Self, Invariant); 17] = [
-        (Self::AcknowledgesBeforeItIsDurable, Invariant::NothingAcknowledgedIsLost),
-        (Self::AcknowledgesBeforeItIsDurable, Invariant::AppliedIsDurable),
-        (Self::PromisesBeforeItIsDurable, Invariant::PromisesAreDurable),
-        (Self::VotesBeforeItIsDurable, Invariant::EveryServerVotesOnce),
-        (Self::DiskForgetsWhatItSynced, Invariant::NothingAcknowledgedIsLost),
+        (
+            Self::AcknowledgesBeforeItIsDurable,
+            Invariant::NothingAcknowledgedIsLost,
+        ),
+        (
+            Self::AcknowledgesBeforeItIsDurable,
+            Invariant::AppliedIsDurable,
+        ),
+        (
+            Self::PromisesBeforeItIsDurable,
+            Invariant::PromisesAreDurable,
+        ),
+        (
+            Self::VotesBeforeItIsDurable,
+            Invariant::EveryServerVotesOnce,
+        ),
+        (
+            Self::DiskForgetsWhatItSynced,
+            Invariant::NothingAcknowledgedIsLost,
+        ),
         (Self::ForgetsItsVote, Invariant::EveryServerVotesOnce),
         (Self::ForgetsItsHardState, Invariant::TermsNeverGoBack),
         (Self::CommitsAlone, Invariant::EveryServerAppliesTheSame),
         (Self::ReadsWithoutBarrier, Invariant::NoReadIsStale),
-        (Self::ReadsWithoutBarrier, Invariant::HistoriesAreLinearizable),
-        (Self::RepeatsWhatWasInterrupted, Invariant::HistoriesAreLinearizable),
-        (Self::ForgetsTheCommandsTerm, Invariant::OldLeadersAreRefused),
+        (
+            Self::ReadsWithoutBarrier,
+            Invariant::HistoriesAreLinearizable,
+        ),
+        (
+            Self::RepeatsWhatWasInterrupted,
+            Invariant::HistoriesAreLinearizable,
+        ),
+        (
+            Self::ForgetsTheCommandsTerm,
+            Invariant::OldLeadersAreRefused,
+        ),
         (Self::ReusesAnId, Invariant::NothingAcknowledgedIsLost),
         (Self::PromotesWithoutCatchUp, Invariant::VotersHaveCaughtUp),
         (Self::ChangesOneVoteAtATime, Invariant::NoEvenNumberDecides),
-        (Self::ResumesOneTooLate, Invariant::WatchersSeeTheSameHistory),
-        (Self::ForgetsWhatBecameOfSnapshots, Invariant::AllIsWellInTheEnd),
+        (
+            Self::ResumesOneTooLate,
+            Invariant::WatchersSeeTheSameHistory,
+        ),
+        (
+            Self::ForgetsWhatBecameOfSnapshots,
+            Invariant::AllIsWellInTheEnd,
+        ),
     ];
 }

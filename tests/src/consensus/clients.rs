@@ -88,7 +88,10 @@ impl World {
         match (self.random.below(10), seen) {
             (0..4, _) => Op::Get,
             (4, Some(revision)) => Op::Delete { revision },
-            (5, _) => Op::Put { value: token, when: If::Any },
+            (5, _) => Op::Put {
+                value: token,
+                when: If::Any,
+            },
             _ => Op::Put { value: token, when },
         }
     }
@@ -102,7 +105,10 @@ impl World {
         let any = *self.random.pick(&running);
         self.stale_read(any);
         let follows = self.random.chance(800);
-        let server = self.clients[client].server.filter(|_| follows).unwrap_or(any);
+        let server = self.clients[client]
+            .server
+            .filter(|_| follows)
+            .unwrap_or(any);
         let calls = self.audit.histories.recorded.len() as u64;
         let key = calls / (KEYS * CALLS_PER_KEY) * KEYS + self.random.next() % KEYS;
         let (token, number) = (self.fresh(), self.fresh());
@@ -119,9 +125,22 @@ impl World {
             returned: None,
         }));
         let command = command(op, key, token);
-        self.calls.insert(number, Call { client, token, key, op, command, server, recorded });
+        self.calls.insert(
+            number,
+            Call {
+                client,
+                token,
+                key,
+                op,
+                command,
+                server,
+                recorded,
+            },
+        );
         self.clients[client].call = Some(number);
-        self.say(format_args!("client {client} asks {server}: {token} {op:?} of key {key}"));
+        self.say(format_args!(
+            "client {client} asks {server}: {token} {op:?} of key {key}"
+        ));
         let delay = self.random.micros(50, 1500);
         let lost = self.faults.active && self.random.chance(self.faults.lose_answer);
         if !lost {
@@ -132,7 +151,11 @@ impl World {
     }
 
     pub fn client_gives_up(&mut self, call: u64) {
-        if self.calls.get(&call).is_some_and(|c| self.clients[c.client].call == Some(call)) {
+        if self
+            .calls
+            .get(&call)
+            .is_some_and(|c| self.clients[c.client].call == Some(call))
+        {
             self.finish(call, Outcome::Unknown);
         }
     }
@@ -151,7 +174,10 @@ impl World {
             return;
         };
         let client = call.client;
-        self.say(format_args!("client {client} is told of {}: {outcome:?}", call.token));
+        self.say(format_args!(
+            "client {client} is told of {}: {outcome:?}",
+            call.token
+        ));
         self.clients[client].call = None;
         let histories = &mut self.audit.histories;
         histories.order += 1;
@@ -180,7 +206,10 @@ impl World {
                 self.clients[client].server = None;
             }
         }
-        if self.healed_at.is_none_or(|at| self.now < at + Duration::from_secs(2)) {
+        if self
+            .healed_at
+            .is_none_or(|at| self.now < at + Duration::from_secs(2))
+        {
             let delay = self.random.millis(2, 120);
             self.after(delay, Happening::ClientActs { client });
         }
@@ -220,7 +249,10 @@ impl World {
             };
             self.after(delay, Happening::ControllerReaches { id, command, token });
         }
-        if self.healed_at.is_none_or(|at| self.now < at + Duration::from_secs(2)) {
+        if self
+            .healed_at
+            .is_none_or(|at| self.now < at + Duration::from_secs(2))
+        {
             self.after(OWN_PACE, Happening::ControllerActs);
         }
     }
@@ -233,7 +265,10 @@ impl World {
 
     pub fn controller_reaches(&mut self, id: u64, command: Command, token: u64) {
         let leaders: Vec<u64> = self.running();
-        let leaders: Vec<u64> = leaders.into_iter().filter(|id| self.leads(*id).is_some()).collect();
+        let leaders: Vec<u64> = leaders
+            .into_iter()
+            .filter(|id| self.leads(*id).is_some())
+            .collect();
         let to = match leaders.is_empty() {
             true => id,
             false => *self.random.pick(&leaders),
@@ -282,7 +317,10 @@ fn command(op: Op, number: u64, token: u64) -> Command {
         Op::Delete { revision } => {
             let note = ObjectKey::new(Resource::CONFIG_MAPS, "default", &format!("note-{number}"));
             let expect = Expect::Revision(revision);
-            vec![StoreOp::Delete { key, expect }, put(note, &uid, Expect::Any)]
+            vec![
+                StoreOp::Delete { key, expect },
+                put(note, &uid, Expect::Any),
+            ]
         }
     };
     Command { term: 0, ops }

@@ -1,5 +1,6 @@
 //! What goes wrong, and how often. Every run draws its own rates: some are calm, some a storm.
 
+use super::bugs::Bug;
 use super::world::{Happening, World};
 use kabuki_plane::raft::core::Reconfigure;
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub(super) struct Faults {
     pub lose_answer: u64,
     pub crash_at_sync: u64,
     pub failed_sync: u64,
+    pub crash_at_vote: u64,
     /// The usual time between two greater faults, in milliseconds.
     every: u64,
 }
@@ -41,6 +43,7 @@ impl Faults {
             lose_answer: rate(60),
             crash_at_sync: rate(6),
             failed_sync: rate(4),
+            crash_at_vote: rate(200),
             every: 200 + rate(1500),
             uneven_clocks: random.chance(600),
             members_change: random.chance(700),
@@ -58,7 +61,12 @@ impl World {
     }
 
     fn any_server(&mut self) -> Option<u64> {
-        let servers: Vec<u64> = self.servers.iter().filter(|(_, s)| !s.gone).map(|(id, _)| *id).collect();
+        let servers: Vec<u64> = self
+            .servers
+            .iter()
+            .filter(|(_, s)| !s.gone)
+            .map(|(id, _)| *id)
+            .collect();
         (!servers.is_empty()).then(|| *self.random.pick(&servers))
     }
 
@@ -82,6 +90,9 @@ impl World {
         let Some(victim) = self.any_victim() else {
             return;
         };
+        if self.bug == Some(Bug::ReusesAnId) && self.random.chance(300) {
+            self.disk_is_lost();
+        }
         match self.random.below(20) {
             0..=2 => self.crash_for_a_while(victim, "at rest"),
             3 => self.crash_all(),
@@ -157,7 +168,11 @@ impl World {
             _ => {
                 let sides: Vec<bool> = servers.iter().map(|_| self.random.chance(500)).collect();
                 for (a, left) in servers.iter().zip(&sides) {
-                    for (b, _) in servers.iter().zip(&sides).filter(|(_, other)| *other != left) {
+                    for (b, _) in servers
+                        .iter()
+                        .zip(&sides)
+                        .filter(|(_, other)| *other != left)
+                    {
                         self.network.cut(*a, *b);
                     }
                 }
@@ -186,7 +201,14 @@ impl World {
         }
         self.spurious_loss(a);
         let delay = self.random.millis(30, 600);
-        self.after(delay, Happening::Flap { left: left - 1, a, b });
+        self.after(
+            delay,
+            Happening::Flap {
+                left: left - 1,
+                a,
+                b,
+            },
+        );
     }
 
     fn pause(&mut self, id: u64) {
@@ -241,7 +263,10 @@ impl World {
         if server.replica.is_some() {
             server.asked.insert(token, super::server::Asked::Change);
             self.call(id, |replica, out| replica.reconfigure(token, &change, out));
-            let pending = self.servers.get(&id).is_some_and(|s| s.asked.contains_key(&token));
+            let pending = self
+                .servers
+                .get(&id)
+                .is_some_and(|s| s.asked.contains_key(&token));
             if pending {
                 let detail = format!("server {id} begins a change of servers that are not there");
                 self.violate(super::Invariant::NoEvenNumberDecides, detail);

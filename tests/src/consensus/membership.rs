@@ -48,7 +48,10 @@ impl World {
         if busy || !members.outgoing.is_empty() {
             return;
         }
-        let durable = self.servers.get(&id).is_some_and(|s| s.disk.hard_state.commit >= s.changed_at);
+        let durable = self
+            .servers
+            .get(&id)
+            .is_some_and(|s| s.disk.hard_state.commit >= s.changed_at);
         if durable {
             self.let_go(&members);
         }
@@ -73,7 +76,9 @@ impl World {
             self.audit_promotion(*learner, members);
         }
         let token = self.fresh();
-        self.say(format_args!("{id} is to change the servers: {token} {change:?}"));
+        self.say(format_args!(
+            "{id} is to change the servers: {token} {change:?}"
+        ));
         if let Some(server) = self.servers.get_mut(&id) {
             server.asked.insert(token, Asked::Change);
         }
@@ -123,7 +128,9 @@ impl World {
     /// so the leader has on disk that the change is committed.)
     fn let_go(&mut self, members: &Members) {
         let takes_part = |id: &u64| members.voters.contains(id) || members.learners.contains(id);
-        let left: Vec<u64> = self.servers.iter()
+        let left: Vec<u64> = self
+            .servers
+            .iter()
             .filter(|(id, s)| !s.gone && !self.wanted.contains(id) && !takes_part(id))
             .map(|(id, _)| *id)
             .collect();
@@ -179,7 +186,10 @@ impl World {
         let tick = self.draw_tick();
         if self.bug == Some(Bug::ReusesAnId) {
             let life = self.servers.get(&id).map_or(0, |s| s.life);
-            let emptied = Server { life, ..Server::new(&[], tick) };
+            let emptied = Server {
+                life,
+                ..Server::new(&[], tick)
+            };
             self.servers.insert(id, emptied);
             let delay = self.random.millis(1, 500);
             return self.after(delay, Happening::Start { id });
@@ -201,16 +211,20 @@ impl World {
             let there = |id: &u64| self.wanted.contains(id);
             voters.is_empty() || (voters.len() >= 3 && voters.iter().all(there))
         };
-        let confs = self.servers.values().filter(|s| !s.gone).map(|s| match &s.replica {
-            Some(replica) => replica.conf_state().clone(),
-            None => s.disk.newest().1,
-        });
+        let confs = self
+            .servers
+            .values()
+            .filter(|s| !s.gone)
+            .map(|s| match &s.replica {
+                Some(replica) => replica.conf_state().clone(),
+                None => s.disk.newest().1,
+            });
         let calm = self.servers.values().all(|s| {
             s.gone || s.replica.is_some() && !s.asked.values().any(|a| matches!(a, Asked::Change))
         });
-        let enough = confs.into_iter().all(|conf| {
-            sound(&conf.voters) && sound(&conf.voters_outgoing)
-        });
+        let enough = confs
+            .into_iter()
+            .all(|conf| sound(&conf.voters) && sound(&conf.voters_outgoing));
         calm && enough && self.wanted.len() >= 3
     }
 }

@@ -99,7 +99,12 @@ impl World {
         let life = server.life;
         let Some((snapshot, conf_state)) = server.disk.file(index) else {
             let to = message.to;
-            let happening = Happening::SnapshotSent { from, life, to, ok: false };
+            let happening = Happening::SnapshotSent {
+                from,
+                life,
+                to,
+                ok: false,
+            };
             return self.after(Duration::ZERO, happening);
         };
         if conf_state != message.get_snapshot().get_metadata().get_conf_state() {
@@ -127,7 +132,12 @@ impl World {
         }
         let delay = self.random.millis(2, 150);
         let message = Box::new(message);
-        let happening = Happening::SnapshotArrives { life, message, bytes, damaged };
+        let happening = Happening::SnapshotArrives {
+            life,
+            message,
+            bytes,
+            damaged,
+        };
         self.after(delay, happening);
     }
 

@@ -41,7 +41,9 @@ impl World {
     /// What is not yet as it should be.
     fn what_is_open(&self) -> Option<String> {
         let running = self.running();
-        let terms = running.iter().filter_map(|id| Some((self.leads(*id)?, *id)));
+        let terms = running
+            .iter()
+            .filter_map(|id| Some((self.leads(*id)?, *id)));
         let Some((_, leader)) = terms.max() else {
             return Some("nobody leads".into());
         };
@@ -55,7 +57,9 @@ impl World {
             return Some("the leader has not applied everything".into());
         }
         if let Some(Step::Change(change)) = self.next_change(leader) {
-            return Some(format!("the servers are not those that should be: {change:?}"));
+            return Some(format!(
+                "the servers are not those that should be: {change:?}"
+            ));
         }
         for id in members.voters.iter().chain(&members.learners) {
             let other = self.servers.get(id).map(|s| s.published.position());
@@ -73,7 +77,11 @@ impl World {
         if let Some(at) = self.watchers.iter().position(|w| !all_told(w)) {
             return Some(format!("watcher {at} does not know everything"));
         }
-        if self.calls.is_empty() { None } else { Some("clients still wait".into()) }
+        if self.calls.is_empty() {
+            None
+        } else {
+            Some("clients still wait".into())
+        }
     }
 
     /// The same state everywhere. Then one more write and one more read on every server.
@@ -88,7 +96,10 @@ impl World {
             return true;
         }
         self.said_last_words = true;
-        let leader = self.running().into_iter().find(|id| self.leads(*id).is_some());
+        let leader = self
+            .running()
+            .into_iter()
+            .find(|id| self.leads(*id).is_some());
         if let Some(leader) = leader {
             let token = self.fresh();
             let key = ObjectKey::new(Resource::CONFIG_MAPS, "default", "last");

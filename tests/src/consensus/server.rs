@@ -18,7 +18,10 @@ pub(super) const TICK: Duration = Duration::from_millis(50);
 
 /// Where the log of a new cluster begins: as if it had run for a while, so that a server that
 /// joins is far behind and is caught up by a snapshot.
-const FOUNDED_AT: Position = Position { index: 5000, term: 1 };
+const FOUNDED_AT: Position = Position {
+    index: 5000,
+    term: 1,
+};
 
 /// What every founding server begins with; without voters, an empty state.
 pub(super) fn founding(voters: &[u64]) -> (Snapshot, ConfState) {
@@ -85,7 +88,10 @@ impl Server {
 
 /// Short, so that a watcher that was away for long has to list again.
 pub(super) fn history(published: &Snapshot) -> History {
-    let limits = HistoryLimits { changes: 200, bytes: 1 << 20 };
+    let limits = HistoryLimits {
+        changes: 200,
+        bytes: 1 << 20,
+    };
     History::new(limits, published.revision())
 }
 
@@ -113,7 +119,10 @@ impl World {
         match bug {
             Some(Bug::ForgetsItsVote) => recovered.hard_state.vote = 0,
             Some(Bug::ForgetsItsHardState) => {
-                let last = recovered.entries.last().map_or(recovered.base.term, |e| e.term);
+                let last = recovered
+                    .entries
+                    .last()
+                    .map_or(recovered.base.term, |e| e.term);
                 recovered.hard_state = HardState {
                     term: last,
                     commit: recovered.base.index,
@@ -144,7 +153,9 @@ impl World {
         ));
         self.stats.lives += 1;
         let mut out = Vec::new();
-        let start = catch_unwind(AssertUnwindSafe(|| Replica::start(config, recovered, &mut out)));
+        let start = catch_unwind(AssertUnwindSafe(|| {
+            Replica::start(config, recovered, &mut out)
+        }));
         match start {
             Ok(Ok(replica)) => {
                 if let Some(server) = self.servers.get_mut(&id) {
@@ -196,13 +207,16 @@ impl World {
         let waiting = self.servers.get(&id).map_or(0, |s| s.disk.waiting());
         let survive = self.random.below(waiting + 1);
         let torn = self.random.chance(500);
-        self.say(format_args!("server {id} crashes {why}, {survive} of {waiting} survive"));
+        self.say(format_args!(
+            "server {id} crashes {why}, {survive} of {waiting} survive"
+        ));
         if let Some(server) = self.servers.get_mut(&id) {
             server.disk.crash(survive, torn);
             if self.bug == Some(Bug::DiskForgetsWhatItSynced) && self.random.chance(300) {
                 server.disk.forget(8);
             }
         }
+        self.audit_disk(id);
         self.stop(id);
         self.tell_of_loss(id);
     }
@@ -226,7 +240,14 @@ impl World {
             if self.random.chance(600) {
                 let delay = self.random.millis(0, 30);
                 let life = self.servers.get(&other).map_or(0, |s| s.life);
-                self.after(delay, Happening::PeerLost { id: other, life, peer: id });
+                self.after(
+                    delay,
+                    Happening::PeerLost {
+                        id: other,
+                        life,
+                        peer: id,
+                    },
+                );
             }
         }
     }
@@ -286,8 +307,11 @@ impl World {
         };
         let count = std::mem::take(&mut server.disk.syncing);
         let number = (0..count).filter_map(|_| server.disk.sync_one()).last();
+        self.audit_disk(id);
         if let Some(number) = number {
-            self.say(format_args!("server {id} has {count} appends on disk, up to {number}"));
+            self.say(format_args!(
+                "server {id} has {count} appends on disk, up to {number}"
+            ));
             self.call(id, |replica, out| replica.persisted(number, out));
         }
         self.sync_soon(id);
@@ -306,7 +330,9 @@ impl World {
         }
         if let Some(keep_after) = server.disk.save() {
             self.say(format_args!("server {id} has written a snapshot"));
-            self.call(id, |replica, out| replica.snapshot_saved(8 << 10, keep_after, out));
+            self.call(id, |replica, out| {
+                replica.snapshot_saved(8 << 10, keep_after, out)
+            });
         }
     }
 }

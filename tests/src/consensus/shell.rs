@@ -40,7 +40,9 @@ impl World {
                     }
                 }
                 Effect::Reconfigured { token, outcome } => {
-                    self.say(format_args!("{id}: a change of the servers ends: {outcome:?}"));
+                    self.say(format_args!(
+                        "{id}: a change of the servers ends: {outcome:?}"
+                    ));
                     self.stats.changes += u64::from(outcome.is_ok());
                     let _ = self.take_asked(id, token);
                 }
@@ -104,7 +106,10 @@ impl World {
     fn append(&mut self, id: u64, append: Append) {
         let (first, last) = (append.entries.first(), append.entries.last());
         let (first, last) = (first.map(|e| e.index), last.map(|e| e.index));
-        self.say(format_args!("{id}: append {} of {first:?} to {last:?}", append.number));
+        self.say(format_args!(
+            "{id}: append {} of {first:?} to {last:?}",
+            append.number
+        ));
         if let Some(server) = self.servers.get_mut(&id) {
             server.disk.queue(append);
         }
@@ -118,6 +123,15 @@ impl World {
                 && message.get_msg_type() == MessageType::MsgAppend
             {
                 message.commit = message.index + message.entries.len() as u64;
+            }
+            let votes = matches!(
+                message.get_msg_type(),
+                MessageType::MsgRequestVote | MessageType::MsgRequestVoteResponse
+            );
+            if votes && self.faults.active && self.random.chance(self.faults.crash_at_vote) {
+                let life = self.life(id);
+                let delay = self.random.micros(0, 1000);
+                self.after(delay, Happening::Crash { id, life });
             }
             self.carry(message);
         }
@@ -145,7 +159,10 @@ impl World {
 
     fn installed(&mut self, id: u64, snapshot: Snapshot) {
         let at = snapshot.position();
-        self.say(format_args!("{id}: goes on from a state at {}/{}", at.index, at.term));
+        self.say(format_args!(
+            "{id}: goes on from a state at {}/{}",
+            at.index, at.term
+        ));
         self.audit_state(id, &snapshot);
         if let Some(server) = self.servers.get_mut(&id) {
             if server.history.revision() < snapshot.revision() {
@@ -176,7 +193,9 @@ impl World {
             return;
         };
         let entries = server.disk.entries(fetch.low, fetch.high);
-        self.call(id, |replica, out| replica.fetched(fetch.ticket, entries, out));
+        self.call(id, |replica, out| {
+            replica.fetched(fetch.ticket, entries, out)
+        });
     }
 
     pub fn snapshot_sent(&mut self, from: u64, to: u64, ok: bool) {

@@ -37,7 +37,9 @@ impl Watcher {
     pub fn agrees(&self, state: &kabuki_store::Snapshot) -> bool {
         self.cursor == Some(state.revision())
             && self.known.len() == state.len()
-            && state.iter().all(|o| self.known.get(&o.key) == Some(&o.revision))
+            && state
+                .iter()
+                .all(|o| self.known.get(&o.key) == Some(&o.revision))
     }
 }
 
@@ -53,7 +55,13 @@ impl World {
     pub fn watcher_looks(&mut self, watcher: usize) {
         let delay = self.random.millis(3, 70);
         self.after(delay, Happening::WatcherLooks { watcher });
-        let Watcher { server, life, cursor, seen, .. } = self.watchers[watcher];
+        let Watcher {
+            server,
+            life,
+            cursor,
+            seen,
+            ..
+        } = self.watchers[watcher];
         let restless = self.faults.active && self.random.chance(30);
         let lives = self.servers.get(&server).is_some_and(|s| s.life == life);
         if restless || !lives || !self.runs(server) {
@@ -105,7 +113,9 @@ impl World {
             moved.cursor = moved.cursor.map(|c| (c + 1).min(revision.max(c)));
         }
         let at = moved.cursor;
-        self.say(format_args!("watcher {watcher} goes on at {to} after {at:?}"));
+        self.say(format_args!(
+            "watcher {watcher} goes on at {to} after {at:?}"
+        ));
     }
 
     fn tell_watcher(&mut self, watcher: usize, change: &Change) {

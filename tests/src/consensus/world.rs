@@ -18,27 +18,86 @@ use std::time::Duration;
 /// What happens at some time. A `life` names the start of the server that it belongs to.
 #[derive(Debug)]
 pub(super) enum Happening {
-    Tick { id: u64, life: u64 },
-    Synced { id: u64, life: u64, fails: bool },
-    Saved { id: u64, life: u64, ok: bool },
-    Fetched { id: u64, life: u64, fetch: Fetch },
-    Wake { id: u64, life: u64, ticket: u64 },
-    PeerLost { id: u64, life: u64, peer: u64 },
-    Crash { id: u64, life: u64 },
-    SnapshotSent { from: u64, life: u64, to: u64, ok: bool },
-    SnapshotArrives { life: u64, message: Box<Message>, bytes: Vec<u8>, damaged: bool },
-    Arrives { message: Box<Message> },
-    Start { id: u64 },
-    ClientActs { client: usize },
-    CallReaches { call: u64 },
-    CallEnds { call: u64, outcome: super::calls::Outcome },
-    ClientGivesUp { call: u64 },
+    Tick {
+        id: u64,
+        life: u64,
+    },
+    Synced {
+        id: u64,
+        life: u64,
+        fails: bool,
+    },
+    Saved {
+        id: u64,
+        life: u64,
+        ok: bool,
+    },
+    Fetched {
+        id: u64,
+        life: u64,
+        fetch: Fetch,
+    },
+    Wake {
+        id: u64,
+        life: u64,
+        ticket: u64,
+    },
+    PeerLost {
+        id: u64,
+        life: u64,
+        peer: u64,
+    },
+    Crash {
+        id: u64,
+        life: u64,
+    },
+    SnapshotSent {
+        from: u64,
+        life: u64,
+        to: u64,
+        ok: bool,
+    },
+    SnapshotArrives {
+        life: u64,
+        message: Box<Message>,
+        bytes: Vec<u8>,
+        damaged: bool,
+    },
+    Arrives {
+        message: Box<Message>,
+    },
+    Start {
+        id: u64,
+    },
+    ClientActs {
+        client: usize,
+    },
+    CallReaches {
+        call: u64,
+    },
+    CallEnds {
+        call: u64,
+        outcome: super::calls::Outcome,
+    },
+    ClientGivesUp {
+        call: u64,
+    },
     ControllerActs,
-    ControllerReaches { id: u64, command: Box<kabuki_model::command::Command>, token: u64 },
-    WatcherLooks { watcher: usize },
+    ControllerReaches {
+        id: u64,
+        command: Box<kabuki_model::command::Command>,
+        token: u64,
+    },
+    WatcherLooks {
+        watcher: usize,
+    },
     MembershipLooks,
     Fault,
-    Flap { left: u32, a: u64, b: u64 },
+    Flap {
+        left: u32,
+        a: u64,
+        b: u64,
+    },
     Heal,
     Rest,
 }
@@ -237,7 +296,12 @@ impl World {
             Happening::PeerLost { id, peer, .. } => self.call(id, |r, out| r.peer_lost(peer, out)),
             Happening::Crash { id, .. } => self.crash_for_a_while(id, "while it writes"),
             Happening::SnapshotSent { from, to, ok, .. } => self.snapshot_sent(from, to, ok),
-            Happening::SnapshotArrives { life, message, bytes, damaged } => {
+            Happening::SnapshotArrives {
+                life,
+                message,
+                bytes,
+                damaged,
+            } => {
                 self.snapshot_arrives(life, *message, &bytes, damaged);
             }
             Happening::Arrives { message } => self.arrives(*message),

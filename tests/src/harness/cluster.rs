@@ -71,7 +71,11 @@ impl Cluster {
         let mut cluster = Self::found();
         let token = cluster.token(&["--role", "any"]);
         for number in 2..=servers + workers {
-            let role = if number <= servers { "server" } else { "worker" };
+            let role = if number <= servers {
+                "server"
+            } else {
+                "worker"
+            };
             cluster.add(&["--join", &address(1), "--token", &token, "--role", role]);
         }
         cluster.wait_ready();
@@ -127,7 +131,9 @@ impl Cluster {
         let args = [&["token", "create"], arguments].concat();
         let shown = self.node(number).ok(&args);
         let token = shown.split_whitespace().find(|w| w.starts_with("K1-"));
-        token.unwrap_or_else(|| panic!("no token in {shown:?}")).to_string()
+        token
+            .unwrap_or_else(|| panic!("no token in {shown:?}"))
+            .to_string()
     }
 
     /// Waits until every node is Ready, as a server that answers sees it.

@@ -8,6 +8,17 @@ pub struct Host {
     name: String,
 }
 
+/// Which packets of a link are lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Those that come from the other.
+    From,
+    /// Those that go to the other.
+    To,
+    /// All.
+    Both,
+}
+
 impl Host {
     /// Makes a host.
     pub fn new() -> Self {
@@ -33,6 +44,28 @@ impl Host {
             .arg("--");
         command.arg(program);
         command
+    }
+
+    /// Loses the packets between this host and `address`, without telling anyone, until
+    /// [`Host::mend`].
+    pub fn cut(&self, way: Way, address: &str) {
+        let mut rules = String::from(
+            "add table ip cut\n\
+             add chain ip cut in { type filter hook input priority -300; }\n\
+             add chain ip cut out { type filter hook output priority -300; }\n",
+        );
+        if way != Way::To {
+            rules += &format!("add rule ip cut in ip saddr {address} drop\n");
+        }
+        if way != Way::From {
+            rules += &format!("add rule ip cut out ip daddr {address} drop\n");
+        }
+        self.run("nft", &[&rules]);
+    }
+
+    /// Ends every [`Host::cut`].
+    pub fn mend(&self) {
+        self.run("nft", &["add table ip cut; delete table ip cut"]);
     }
 
     /// What a command on this host prints; panics when it fails.

@@ -111,6 +111,23 @@ impl Session {
             .ok_or_else(|| anyhow!("a creation was answered without an object"))
     }
 
+    /// Replaces an object of the namespace `default`, whatever its revision.
+    pub async fn update(
+        &self,
+        resource: Resource,
+        name: &str,
+        object: Bytes,
+    ) -> anyhow::Result<()> {
+        let request = Request::Update {
+            key: key(resource, name),
+            subresource: None,
+            object,
+            options: WriteOptions::default(),
+        };
+        self.client.request(request).await?;
+        Ok(())
+    }
+
     /// Deletes an object of the namespace `default` at once.
     pub async fn delete(&self, resource: Resource, name: &str) -> anyhow::Result<()> {
         let options = DeleteOptions {

@@ -1,5 +1,7 @@
 //! Clusters of several nodes: joining, failover, partitions, replacement.
 
+#[path = "cluster/certificates.rs"]
+mod certificates;
 #[path = "cluster/failover.rs"]
 mod failover;
 #[path = "cluster/joining.rs"]
@@ -12,6 +14,8 @@ mod partition;
 mod recovery;
 #[path = "cluster/replacement.rs"]
 mod replacement;
+#[path = "cluster/storm.rs"]
+mod storm;
 
 use kabuki_model::Resource;
 use kabuki_net::{Netns, dial};

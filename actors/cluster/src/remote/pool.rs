@@ -95,10 +95,15 @@ impl Pool {
         let client = match self.open(node, alpn).await {
             Ok(client) => client,
             Err(why) => {
+                // Once for each reason, however often it is tried.
+                if failed.as_ref().is_none_or(|(_, before)| *before != why) {
+                    tracing::warn!(node, why, "there is no session with a node");
+                }
                 *failed = Some((Instant::now(), why.clone()));
                 return Err(why);
             }
         };
+        *failed = None;
         entry.set(Some(client.clone()));
         tokio::spawn(watch_over(client.clone(), Arc::downgrade(&entry)));
         Ok(client)

@@ -16,7 +16,6 @@ use std::net::IpAddr;
 
 pub(super) struct NodeRules;
 
-
 impl KindRules for NodeRules {
     type Object = Node;
 

@@ -167,11 +167,6 @@ pub fn marks(authority: &Authority, bundle_pem: &str) -> CaMarks {
     }
 }
 
-/// The CA that signs: every server can write its administrator's kubeconfig with it.
-pub fn admin_authority(view: &dyn View) -> Result<Authority, CharterError> {
-    authority(view).map(|(authority, _)| authority)
-}
-
 /// The servers' key for seals.
 pub fn seal_key(view: &dyn View) -> Result<[u8; KEY_BYTES], CharterError> {
     let key = seal_key_key();

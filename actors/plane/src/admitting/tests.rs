@@ -2,7 +2,7 @@
 
 pub(crate) mod world;
 
-use super::charter::{self, admin_authority};
+use super::charter;
 use super::decide::WANTED_SERVERS;
 use super::found::{FoundError, Founding, bootstrap_cluster, found, refound};
 use super::node::{CONTROL_PLANE, HOST_ADDRESSES};
@@ -30,7 +30,7 @@ async fn a_founder_writes_the_cluster_into_the_state_and_lets_go_of_the_ca() {
     let view = world.view();
     let read = charter::Charter::read(&view).expect("a charter");
     assert_eq!(read.cluster_id, world.member.cluster_id);
-    let authority = admin_authority(&view).expect("a CA");
+    let (authority, _) = charter::authority(&view).expect("a CA");
     assert_eq!(world.credentials.bundle_pem(), authority.certificate_pem());
     let seal = charter::seal_key(&view).expect("a key");
     assert_eq!(world.credentials.seal_key(), seal);

@@ -1,8 +1,8 @@
 //! Where the members are, read from the newest state; a server that has no state yet answers from
 //! what it was told when it joined.
 
-use kabuki_cluster::facts::{MemberNode, member};
 use crate::raft::RaftHandle;
+use kabuki_cluster::facts::{MemberNode, member};
 use kabuki_cluster::seams::Directory;
 use kabuki_model::Resource;
 use kabuki_model::view::View;

@@ -38,7 +38,10 @@ impl Signs {
     }
 
     fn leader_spoke(&self) {
-        let mut spoke = self.leader_spoke.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spoke = self
+            .leader_spoke
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         *spoke = Some(Instant::now());
     }
 

@@ -15,7 +15,6 @@ use std::time::Duration;
 /// Signs of life come as often.
 const PACE: Duration = Duration::from_secs(1);
 
-
 #[derive(RactorMessage)]
 enum LivenessMessage {
     Look,

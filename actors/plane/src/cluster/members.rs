@@ -1,9 +1,9 @@
 //! The members as the leader sees them, for `kabuki members`.
 
 use super::StateDirectory;
-use kabuki_cluster::facts::MemberNode;
 use crate::raft::RaftHandle;
 use crate::raft::core::Members;
+use kabuki_cluster::facts::MemberNode;
 use kabuki_cluster::members::{MembersHandle, SessionInfo, SessionState};
 use kabuki_model::StatusError;
 use kabuki_protocol::session::MemberInfo;

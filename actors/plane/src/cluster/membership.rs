@@ -4,12 +4,12 @@
 
 pub mod policy;
 
-use kabuki_cluster::facts::VOTE_FINALIZER;
 use super::{Signs, StateDirectory};
 use crate::gateway::GatewayHandle;
 use crate::raft::RaftHandle;
 use crate::raft::core::Members;
 use jiff::Timestamp;
+use kabuki_cluster::facts::VOTE_FINALIZER;
 use kabuki_kit::{ChildSpec, Slot};
 use kabuki_model::identity::Identity;
 use kabuki_model::request::{PatchType, Request, WriteOptions};
@@ -168,7 +168,11 @@ impl Membership {
             let Some(id) = member.server_id.filter(|_| member.leaving) else {
                 continue;
             };
-            let takes_part = raft.voters.iter().chain(&raft.outgoing).chain(&raft.learners);
+            let takes_part = raft
+                .voters
+                .iter()
+                .chain(&raft.outgoing)
+                .chain(&raft.learners);
             if takes_part.copied().any(|other| other == id) {
                 continue;
             }
@@ -183,8 +187,8 @@ impl Membership {
         let Some(node) = view.get(&key) else {
             return Ok(());
         };
-        let json: serde_json::Value = serde_json::from_slice(&node.json)
-            .map_err(|e| StatusError::internal(e.to_string()))?;
+        let json: serde_json::Value =
+            serde_json::from_slice(&node.json).map_err(|e| StatusError::internal(e.to_string()))?;
         let held = json["metadata"]["finalizers"].as_array().cloned();
         let kept = held.unwrap_or_default().into_iter();
         let kept: Vec<serde_json::Value> = kept.filter(|f| f != VOTE_FINALIZER).collect();

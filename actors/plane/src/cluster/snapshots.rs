@@ -183,11 +183,7 @@ async fn receive(raft: &RaftHandle, visitor: Visitor) -> io::Result<()> {
     stream.shutdown().await
 }
 
-async fn write(
-    stream: &mut (impl AsyncRead + Unpin),
-    path: &Path,
-    bytes: u64,
-) -> io::Result<()> {
+async fn write(stream: &mut (impl AsyncRead + Unpin), path: &Path, bytes: u64) -> io::Result<()> {
     let mut file = tokio::fs::File::create(path).await?;
     pass(stream, &mut file, bytes).await?;
     file.sync_all().await

@@ -12,14 +12,18 @@ use x509_parser::prelude::FromDer;
 const RENEW_BEFORE_S: i64 = 60 * 86_400;
 
 /// Writes `<data-dir>/admin.kubeconfig` for `server` (`https://host:port`), unless a good one is
-/// there: one of this CA and server with enough time left. Gives its path.
+/// there: one of these CAs and this server with enough time left. `authority` signs, all of
+/// `bundle_pem` is trusted. Gives its path.
 pub fn write_admin_kubeconfig(
     data_dir: &Path,
     authority: &Authority,
+    bundle_pem: &str,
     server: &str,
 ) -> Result<PathBuf, PkiError> {
     let path = data_dir.join("admin.kubeconfig");
-    let ca = STANDARD.encode(authority.certificate_pem());
+    // The one that signs comes first, so that a file of another signer is told apart.
+    let signer = authority.certificate_pem();
+    let ca = STANDARD.encode(format!("{signer}{}", bundle_pem.replace(signer, "")));
     if is_good(&path, server, &ca) {
         return Ok(path);
     }

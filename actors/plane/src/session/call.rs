@@ -1,9 +1,9 @@
 //! One call of a session: a task that produces replies while it has credit, and ends with it.
 
-use super::server_call::server_call;
-use super::{ServerSide, Services};
 use super::node_access::open_node;
 use super::output::Output;
+use super::server_call::server_call;
+use super::{ServerSide, Services};
 use kabuki_model::StatusError;
 use kabuki_model::identity::Identity;
 use kabuki_model::request::{Answer, Content, ObjectList, Request};

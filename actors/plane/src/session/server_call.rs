@@ -79,7 +79,10 @@ pub(super) async fn server_call(
             let limit = max_staleness_ms.map(Duration::from_millis);
             answered(caller, server.gateway.stale_read(who, &request, limit)).await
         }
-        Call::Forward { who: asking, request } => match who.is_server() {
+        Call::Forward {
+            who: asking,
+            request,
+        } => match who.is_server() {
             true => answered(caller, server.gateway.request_here(asking, request).await).await,
             false => caller.last(Err(servers_only(who))).await,
         },
@@ -147,7 +150,15 @@ async fn shown_members(
         Some(leader) if !leading && !who.is_server() => {
             calls.remote.server(&leader).await?.members().await
         }
-        _ => members(&calls.raft, &calls.directory, &calls.members, calls.certificate_ends_s()).await,
+        _ => {
+            members(
+                &calls.raft,
+                &calls.directory,
+                &calls.members,
+                calls.certificate_ends_s(),
+            )
+            .await
+        }
     }
 }
 

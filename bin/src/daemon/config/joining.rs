@@ -68,7 +68,11 @@ pub struct Joining {
 impl Joining {
     /// Settles the flags.
     pub fn settle(args: &JoinArgs) -> anyhow::Result<Self> {
-        let token = args.token.as_deref().map(str::trim).map(str::parse::<Token>);
+        let token = args
+            .token
+            .as_deref()
+            .map(str::trim)
+            .map(str::parse::<Token>);
         let token = token.transpose().context("--token")?;
         if token.is_none() && !args.join.is_empty() {
             bail!(

@@ -66,7 +66,14 @@ fn a_machine_that_may_not_join_is_told_why() {
     );
     refused(
         &mut cluster,
-        &["--join", &at, "--token", &token, "--version-skew-test", "distant"],
+        &[
+            "--join",
+            &at,
+            "--token",
+            &token,
+            "--version-skew-test",
+            "distant",
+        ],
         "versions",
     );
     let fine = cluster.add(&["--join", &at, "--token", &token, "--role", "worker"]);
@@ -133,7 +140,13 @@ fn a_node_that_finds_no_cluster_keeps_looking_and_founds_none() {
             node.log().contains("still looking").then_some(())
         });
         assert_eq!(node.ended(), None, "it goes on looking");
-        for founded in ["member.json", "founding.json", "pki/ca.key", "admin.kubeconfig", "state"] {
+        for founded in [
+            "member.json",
+            "founding.json",
+            "pki/ca.key",
+            "admin.kubeconfig",
+            "state",
+        ] {
             let path = node.data_dir().join(founded);
             assert!(!path.exists(), "{founded} is there\n{}", node.log());
         }

@@ -22,7 +22,9 @@ fn every_pod_reaches_every_pod_and_every_node() {
             until("a node reaches a pod", LIMIT, || {
                 let mut ping = node.host().command("ping");
                 ping.args(["-c", "1", "-W", "1", pod[2]]);
-                ping.output().is_ok_and(|o| o.status.success()).then_some(())
+                ping.output()
+                    .is_ok_and(|o| o.status.success())
+                    .then_some(())
             });
         }
     }

@@ -1,7 +1,7 @@
 //! Networks that break.
 
 use super::{LIMIT, Writer, assert_kept};
-use kabuki_tests::harness::{Cluster, until};
+use kabuki_tests::harness::{Cluster, Way, address, until};
 
 #[test]
 fn a_leader_that_is_cut_off_refuses_and_the_others_go_on() {
@@ -16,9 +16,10 @@ fn a_leader_that_is_cut_off_refuses_and_the_others_go_on() {
     writer.wait_more(20, &cluster);
     // Neither writes nor reads that could be stale, and no hanging.
     let told = until("the lone server refuses", LIMIT, || {
-        let outcome = cluster
-            .node(old)
-            .cli(&["create", "configmap", "alone", "--from-literal=a=b"]);
+        let outcome =
+            cluster
+                .node(old)
+                .cli(&["create", "configmap", "alone", "--from-literal=a=b"]);
         (outcome.code != 0).then_some(outcome.err)
     });
     assert!(told.contains("majority"), "{told}");
@@ -52,4 +53,57 @@ fn a_node_that_is_cut_off_becomes_unknown_and_comes_back() {
     cluster.network.plug(2, true);
     cluster.wait_value("node/n2", status, "True");
     cluster.wait_value("node/n2", taints, "");
+}
+
+/// A leader whose link to these others is cut one way: writes go on or are taken up again, nothing
+/// acknowledged is lost, and whoever answers a read knows every acknowledged write.
+fn cut_leader(way: Way, others: usize) {
+    let mut cluster = Cluster::start(3, 0);
+    let writer = Writer::start(&cluster, &[1, 2, 3], "note");
+    writer.wait_more(20, &cluster);
+    let old = cluster.leader();
+    let cut: Vec<usize> = (1..=3).filter(|n| *n != old).take(others).collect();
+    for other in &cut {
+        cluster.node(old).host().cut(way, &address(*other));
+    }
+    writer.wait_more(30, &cluster);
+    // Written and acknowledged now: no server may answer without it.
+    let fresh = ["create", "configmap", "fresh", "--from-literal=a=b"];
+    until("a write is acknowledged", LIMIT, || {
+        let done = (1..=3).any(|n| {
+            let outcome = cluster.node(n).cli(&fresh);
+            outcome.code == 0 || outcome.err.contains("AlreadyExists")
+        });
+        done.then_some(())
+    });
+    for number in 1..=3 {
+        let read = cluster.node(number).cli(&["get", "configmap", "fresh"]);
+        assert!(
+            read.code == 0 || !read.err.contains("NotFound"),
+            "n{number} answered with a stale read: {}",
+            read.err
+        );
+    }
+    cluster.node(old).host().mend();
+    let acknowledged = writer.stop();
+    cluster.wait_voters(3);
+    for number in 1..=3 {
+        cluster.node_mut(number).wait_answering();
+    }
+    assert_kept(&cluster, &acknowledged, &[1, 2, 3]);
+}
+
+#[test]
+fn a_leader_that_hears_nobody_gives_way() {
+    cut_leader(Way::From, 2);
+}
+
+#[test]
+fn a_leader_that_nobody_hears_gives_way() {
+    cut_leader(Way::To, 2);
+}
+
+#[test]
+fn a_leader_cut_off_from_one_of_two_goes_on_or_is_replaced() {
+    cut_leader(Way::Both, 1);
 }

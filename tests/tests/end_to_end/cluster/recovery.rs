@@ -21,13 +21,21 @@ fn a_backup_makes_the_cluster_anew_when_everything_is_lost() {
     fresh.set_name("fresh");
     fresh.listen_to_all();
     let at = format!("{}:6443", address(9));
-    let args = ["restore", &file, "--yes", "--name", "fresh", "--address", &at];
+    let args = [
+        "restore",
+        &file,
+        "--yes",
+        "--name",
+        "fresh",
+        "--address",
+        &at,
+    ];
     fresh.ok(&args);
     fresh.launch();
     fresh.wait_answering();
     assert_eq!(fresh.value("secret/key", "{.data.a}"), "Yg==");
     // The servers of the backup are no members any more: their pods are made anew elsewhere.
-    let members = fresh.ok(&["members", "-o", "name"]);
+    let members = fresh.ok(&["get", "nodes", "-o", "name"]);
     assert_eq!(members.trim(), "node/fresh");
     let on = "{range .items[*]}{.spec.nodeName}={.status.phase} {end}";
     let on = format!("jsonpath={on}");

@@ -3,11 +3,11 @@
 
 use super::rss_kib;
 use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use kabuki_model::Resource;
 use kabuki_model::request::ListRequest;
 use kabuki_model::watch::{WatchRequest, WatchStart};
 use kabuki_net::{Netns, dial};
-use base64::engine::general_purpose::STANDARD;
 use kabuki_plane::pki::{Authority, Issued};
 use kabuki_protocol::client::Client;
 use kabuki_protocol::frame;
@@ -78,7 +78,15 @@ async fn is_let_in(node: &Daemon, who: Option<&Issued>, alpn: &[u8]) -> bool {
 fn issue(node: &Daemon, user: &str, groups: &[&str]) -> Issued {
     let part = |name: &str| {
         let path = format!("jsonpath={{.data.{}}}", name.replace('.', "\\."));
-        let args = ["get", "secret", "kabuki-ca", "-n", "kube-system", "-o", &path];
+        let args = [
+            "get",
+            "secret",
+            "kabuki-ca",
+            "-n",
+            "kube-system",
+            "-o",
+            &path,
+        ];
         let pem = STANDARD.decode(node.ok(&args)).expect("base64");
         String::from_utf8(pem).expect("PEM")
     };

@@ -2,6 +2,7 @@
 
 use super::effect::{Effect, Effects};
 use super::replica::{CoreError, Replica};
+use kabuki_store::Position;
 use raft::eraftpb::{Message, MessageType};
 use raft::{INVALID_ID, StateRole};
 use std::time::Duration;
@@ -118,6 +119,10 @@ impl Replica {
         self.tick_reads();
         self.expire_transfers();
         self.leave_joint()?;
+        if self.leads() && !self.node.raft.promotable() && !self.transferring() {
+            // A leader before this one took its vote. raft-rs would let it lead on.
+            self.transfer(None, out)?;
+        }
         self.drive(out)
     }
 
@@ -220,14 +225,19 @@ impl Replica {
         };
         let raft = &self.node.raft;
         let (commit, commit_term) = raft.raft_log.commit_info();
+        let known = Position {
+            index: commit,
+            term: commit_term,
+        };
+        let known = known.max(self.told);
         let mut answer = Message::default();
         answer.set_msg_type(kind);
         answer.from = self.id;
         answer.to = message.from;
         answer.term = term.max(raft.term);
         answer.reject = true;
-        answer.commit = commit;
-        answer.commit_term = commit_term;
+        answer.commit = known.index;
+        answer.commit_term = known.term;
         out.perform(Effect::Send(vec![answer]));
     }
 

@@ -307,6 +307,10 @@ impl Replica {
         let later = metadata.index > self.applier.applied().index;
         let member = ids(metadata.get_conf_state()).any(|id| id == self.id);
         if later && !member && message.term >= self.node.raft.term && self.is_member() {
+            self.told = Position {
+                index: metadata.index,
+                term: metadata.term,
+            };
             self.leave();
         }
         self.drive(out)

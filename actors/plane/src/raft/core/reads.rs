@@ -93,7 +93,7 @@ impl Replica {
     pub(super) fn ask_for_reads(&mut self) {
         let able = match self.leads() {
             // Until then it does not know what its predecessors committed.
-            true => self.node.raft.commit_to_current_term(),
+            true => self.node.raft.commit_to_current_term() && !self.leads_without_vote(),
             false => self.leader().is_some(),
         };
         let reads = &mut self.reads;
@@ -111,8 +111,17 @@ impl Replica {
         self.node.read_index(context);
     }
 
+    /// Its vote was taken while it leads. raft-rs would confirm a round by the word of such a
+    /// leader alone when there is one voter, who may lead by now.
+    fn leads_without_vote(&self) -> bool {
+        self.leads() && !self.node.raft.promotable()
+    }
+
     /// Another server asks this one for a round; the question may come twice.
     pub(super) fn asked_for_a_round(&mut self, mut message: Message) {
+        if self.leads_without_vote() {
+            return;
+        }
         if let [question] = message.mut_entries().as_mut_slice() {
             let mut context = question.data.to_vec();
             self.reads.distinguish(&mut context);
@@ -122,6 +131,9 @@ impl Replica {
     }
 
     pub(super) fn tick_reads(&mut self) {
+        if self.leads_without_vote() {
+            return;
+        }
         let mut again = Vec::new();
         for round in &mut self.reads.rounds {
             round.ticks += 1;
@@ -172,5 +184,24 @@ impl Replica {
             let outcome = Err(error);
             out.perform(Effect::Read { tokens, outcome });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_about_one_round_differ_and_both_name_it() {
+        let mut reads = Reads::new(1, 7);
+        let (first, again) = (reads.context(5), reads.context(5));
+        assert_ne!(first, again, "a late answer to one is none to the other");
+        assert_eq!(
+            (reads.number(&first), reads.number(&again)),
+            (Some(5), Some(5))
+        );
+        let earlier_start = Reads::new(1, 8).context(5);
+        assert_eq!(reads.number(&earlier_start), None);
+        assert_eq!(reads.number(b"short"), None);
     }
 }

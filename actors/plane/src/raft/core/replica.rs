@@ -81,6 +81,8 @@ pub struct Replica {
     /// Ticks since the start.
     pub(super) clock: u64,
     pub(super) removed: bool,
+    /// An entry that is committed, as the leader said that told of the removal.
+    pub(super) told: Position,
     leadership: Leadership,
 }
 
@@ -155,6 +157,7 @@ impl Replica {
             incoming: None,
             clock: 0,
             removed: false,
+            told: Position::default(),
             leadership: Leadership::default(),
         };
         replica.begin(out)?;

@@ -185,3 +185,14 @@ fn perform(servers: &mut Vec<ServerState>, change: &Reconfigure) {
     }
     servers.retain(|s| !change.remove.contains(&s.id));
 }
+
+#[test]
+fn a_leader_that_leaves_is_one_of_the_odd_number_while_nobody_can_take_over() {
+    let servers = [leaving(voter(1)), silent(voter(2)), learner(3), learner(4)];
+    let wanted = Reconfigure {
+        promote: vec![3, 4],
+        demote: vec![2],
+        ..Reconfigure::default()
+    };
+    assert_eq!(change(&servers), Some(wanted), "1, 3 and 4 decide");
+}
