@@ -8,6 +8,8 @@
 //! process joins by naming itself in `tasks`, which waits for nobody. Limits are not written
 //! here: the shim does that. A pod's cgroup exists before any of this is called.
 
+/// The name is libcontainer's.
+#[path = "interface.rs"]
 pub mod common;
 mod devices;
 mod hierarchy;

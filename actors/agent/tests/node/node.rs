@@ -1,7 +1,7 @@
 //! A node under test: its directory, its tree, and what tests ask of it.
 
 use crate::api::FakeApi;
-use kabuki_agent::{AgentConfig, NodeAgent, reset};
+use kabuki_agent::{AgentConfig, NodeAgent, OpenError, reset};
 use kabuki_kit::{Root, Strategy, SupervisorSpec, Tree};
 use kabuki_model::Resource;
 use kabuki_net::plan::Cidr;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longer than anything here takes on a loaded machine.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -28,6 +28,19 @@ pub struct TestNode {
     pub agent: NodeAgent,
     pub dir: PathBuf,
     root: Option<Root>,
+}
+
+/// Opens a node. The tasks of a predecessor in this process let go of its images a moment after
+/// its actors have ended; a daemon's end with its process.
+async fn open(config: AgentConfig, tree: &Tree) -> NodeAgent {
+    let until = Instant::now() + LIMIT;
+    loop {
+        match NodeAgent::open(config.clone(), tree).await {
+            Ok(agent) => return agent,
+            Err(OpenError::Images(_)) if Instant::now() < until => tokio::task::yield_now().await,
+            Err(error) => panic!("a node: {error}"),
+        }
+    }
 }
 
 impl TestNode {
@@ -78,7 +91,7 @@ impl TestNode {
         config.shim = Some((program, vec!["shim".into()]));
         settle(&mut config);
         let tree = Tree::new();
-        let agent = NodeAgent::open(config, &tree).await.expect("a node");
+        let agent = open(config, &tree).await;
         if agent.images().list().is_empty() {
             let options = LoadOptions::default();
             agent
