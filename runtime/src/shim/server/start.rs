@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -78,7 +79,9 @@ fn become_shim(options: &Options) -> Outcome<Shim> {
     prctl::set_name(c"kabuki-shim").attempt(|| "set the process name".to_owned())?;
     // Fails without CAP_SYS_RESOURCE, which then costs this protection and nothing else.
     let _ = fs::write("/proc/self/oom_score_adj", OWN_OOM_SCORE);
-    let first = take_first_connection()?;
+    // Should anything fail, it closes with the process: whoever waits at its other end then reads
+    // the reason, which must have been written by that time.
+    let first = ManuallyDrop::new(take_first_connection()?);
     let cgroups = Cgroups::detect()?;
     libcgroups::common::prepare()?;
     if let Some(path) = &options.cgroup {
@@ -90,7 +93,7 @@ fn become_shim(options: &Options) -> Outcome<Shim> {
     let listener = listen(&options.dir)?;
     let signals = signals()?;
     let mut connections = Connections::default();
-    connections.add(first);
+    connections.add(ManuallyDrop::into_inner(first));
     Ok(Shim {
         dir: options.dir.clone(),
         listener,
