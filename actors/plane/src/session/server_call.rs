@@ -62,8 +62,11 @@ pub(super) async fn server_call(
         let refusal = StatusError::bad_request("here only streams with this node are served");
         return caller.last(Err(refusal)).await;
     };
+    // The state alone says who belongs; only a server that has none yet cannot know.
+    let members = server.calls.directory.members();
     if let Some(node) = who.node_name()
-        && server.calls.directory.address(node).is_none()
+        && !members.is_empty()
+        && !members.contains_key(node)
     {
         let why = format!("node {node:?} is no member of the cluster, or not yet known here");
         let reason = kabuki_model::status::Reason::Forbidden;
