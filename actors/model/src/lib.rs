@@ -24,6 +24,7 @@
 //! | [`hash`] | the hash of a pod template |
 //! | [`jsonpath`] | `kubectl`'s JSONPath templates |
 //! | [`reference`] | owners, and references for events |
+//! | [`service`] | Services and endpoints as nodes keep them |
 //! | [`printing`] | cells and rows of tables |
 //! | [`syntax`] | the syntaxes of names and keys |
 //! | [`taint`] | taints, and which pods bear them |
@@ -46,6 +47,7 @@ pub mod quantity;
 pub mod reference;
 pub mod request;
 pub mod selector;
+pub mod service;
 pub mod status;
 pub mod syntax;
 pub mod taint;
