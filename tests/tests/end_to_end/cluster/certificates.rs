@@ -83,3 +83,38 @@ fn the_ca_is_changed_while_everything_goes_on() {
     node.launch();
     cluster.wait_ready();
 }
+
+#[test]
+fn a_change_of_the_ca_survives_the_loss_of_every_leader_on_its_way() {
+    let mut cluster = Cluster::start(3, 1);
+    cluster.node(1).apply(&web(4));
+    wait_web(&cluster, 4);
+    let before = pods(&cluster, 1);
+    let writer = Writer::start(&cluster, &[1, 2, 3], "note");
+    writer.wait_more(5, &cluster);
+    for phase in ["begun", "signing", "steady"] {
+        cluster.node(1).ok(&["ca", "rotate"]);
+        // Nobody waits for the step to be followed: the next leader has to see it through.
+        let leader = cluster.leader();
+        cluster.node_mut(leader).kill();
+        writer.wait_more(5, &cluster);
+        cluster.node_mut(leader).launch();
+        cluster.node_mut(leader).wait_answering();
+        cluster.wait_voters(3);
+        wait_followed(&cluster, phase);
+    }
+    let acknowledged = writer.stop();
+    assert_kept(&cluster, &acknowledged, &[1, 2, 3]);
+    cluster.wait_ready();
+    wait_web(&cluster, 4);
+    assert_eq!(before, pods(&cluster, 1), "no pod was touched");
+    // All of them find back by what they have now.
+    for number in 1..=4 {
+        assert!(cluster.node_mut(number).terminate().success());
+        cluster.node_mut(number).launch();
+    }
+    for number in 1..=3 {
+        cluster.node_mut(number).wait_answering();
+    }
+    cluster.wait_ready();
+}
