@@ -27,11 +27,13 @@ mod create;
 mod delete;
 mod describe;
 mod diff;
+mod dns;
 mod drain;
 mod edit;
 mod events;
 mod exec;
 mod explain;
+mod expose;
 mod failure;
 #[cfg(test)]
 mod fake;
@@ -52,6 +54,7 @@ mod printer;
 mod resolver;
 mod rollout;
 mod run;
+mod service;
 mod session;
 mod set;
 mod taint;
@@ -77,6 +80,8 @@ enum Verb {
     Diff(diff::DiffArgs),
     /// Create objects
     Create(create::CreateArgs),
+    /// Make a service for the pods of something that is there
+    Expose(expose::ExposeArgs),
     /// Replace objects
     Replace(create::ReplaceArgs),
     /// Show objects
@@ -143,6 +148,10 @@ enum Verb {
     Recover(offline::RecoverArgs),
     /// Show the live actors of a node
     Actors(actors::ActorsArgs),
+    /// Look names up in the cluster's name server
+    Dns(dns::DnsArgs),
+    /// Say where connections to services go
+    Service(service::ServiceArgs),
     /// Load, pull, list and remove images of a node
     Image(image::ImageArgs),
     /// Tell what this machine offers, and what each lack costs
@@ -236,6 +245,7 @@ async fn perform(session: &Session, verb: Verb, whole: Command) -> Outcome {
         Verb::Apply(args) => apply::run(session, args).await,
         Verb::Diff(args) => diff::run(session, args).await,
         Verb::Create(args) => create::run(session, args).await,
+        Verb::Expose(args) => expose::run(session, args).await,
         Verb::Replace(args) => create::replace(session, args).await,
         Verb::Get(args) => get::run(session, args).await,
         Verb::Describe(args) => describe::run(session, args).await,
@@ -268,6 +278,8 @@ async fn perform(session: &Session, verb: Verb, whole: Command) -> Outcome {
         Verb::Restore(args) => offline::restore(session, args).await,
         Verb::Recover(args) => offline::recover(session, args).await,
         Verb::Actors(args) => actors::run(session, args).await,
+        Verb::Dns(args) => dns::run(session, args).await,
+        Verb::Service(args) => service::run(session, args).await,
         Verb::Image(args) => image::run(session, args).await,
         Verb::Check(args) => host::check(session, args).await,
         Verb::Reset(args) => host::reset(session, args).await,

@@ -167,6 +167,7 @@ fn node_may(view: &dyn View, node: &str, attributes: &Attributes) -> bool {
         ("events", "create" | "update" | "patch") => true,
         ("configmaps" | "secrets", "get") => referenced(view, node, attributes),
         ("serviceaccounts" | "namespaces", "get" | "list" | "watch") => true,
+        ("services" | "endpointslices.discovery.k8s.io", "get" | "list" | "watch") => true,
         _ => false,
     }
 }

@@ -39,17 +39,18 @@ pub fn complete(commit: Commit, applied: Applied) -> Completed {
             }),
             None => Completed::Refused(StatusError::internal("the command changed nothing")),
         },
-        Applied::Refused { key, found, .. } => refused(&commit, &key, found),
+        Applied::Refused { op, key, found } => refused(&commit, op, &key, found),
         // Nothing happened: a new term began between admission and commit. Whoever leads now
         // decides anew.
         Applied::StaleTerm { .. } => Completed::Retry,
     }
 }
 
-fn refused(commit: &Commit, key: &ObjectKey, found: Option<u64>) -> Completed {
-    let own = commit.command.ops.last().is_some_and(|op| op.key() == key);
-    // Whatever else the command required (its namespace, its node) has changed: admission
-    // against the newer state says what is wrong in the right words.
+fn refused(commit: &Commit, op: usize, key: &ObjectKey, found: Option<u64>) -> Completed {
+    let own = op + 1 == commit.command.ops.len();
+    // Whatever else the command required (its namespace, its node, an address that nobody has) has
+    // changed: admission against the newer state chooses anew, or says what is wrong in the right
+    // words.
     if !own || commit.retry {
         return Completed::Retry;
     }

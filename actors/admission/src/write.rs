@@ -6,6 +6,7 @@ mod delete;
 mod evict;
 mod node;
 mod scale;
+mod service;
 mod update;
 
 pub(crate) use bind::bind;

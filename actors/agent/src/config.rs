@@ -7,7 +7,7 @@ use kabuki_protocol::ApiHandle;
 use kabuki_runtime::image::RegistryConfig;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// The data directory of a machine with one node.
@@ -51,10 +51,26 @@ pub struct AgentConfig {
     pub max_pods: u32,
     /// How many shims wait for a pod.
     pub spare_shims: usize,
-    /// The cluster's name servers; without any, pods use the node's.
+    /// The address of the cluster's name server, which every node makes its own; without any, pods
+    /// use the node's name servers.
     pub cluster_dns: Vec<IpAddr>,
     /// The cluster's domain.
     pub cluster_domain: String,
+    /// The range of services, when it is known.
+    pub service_cidr: Option<Cidr>,
+    /// Who answers for names that are not the cluster's.
+    pub names: NamesConfig,
+}
+
+/// Who answers for names that are not the cluster's, and to whom.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NamesConfig {
+    /// Name servers to ask; empty takes those of the node.
+    pub upstreams: Vec<SocketAddr>,
+    /// Domains with name servers of their own.
+    pub stub_domains: BTreeMap<String, Vec<SocketAddr>>,
+    /// Who may ask, beside the cluster's pods and this node.
+    pub clients: Vec<Cidr>,
 }
 
 /// Resources that are kept from pods.
@@ -99,6 +115,8 @@ impl AgentConfig {
             spare_shims: 2,
             cluster_dns: Vec::new(),
             cluster_domain: "cluster.local".to_string(),
+            service_cidr: None,
+            names: NamesConfig::default(),
         }
     }
 
@@ -184,6 +202,11 @@ impl Layout {
     /// What is kept of one pod.
     pub fn pod(&self, uid: &str) -> PathBuf {
         self.pods().join(uid)
+    }
+
+    /// The copy of what is known of services and endpoints.
+    pub fn services(&self) -> PathBuf {
+        self.data.join("services")
     }
 
     /// All volumes in memory.

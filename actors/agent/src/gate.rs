@@ -10,7 +10,9 @@ mod exec;
 mod forward;
 mod images;
 mod logs;
+mod names;
 mod streams;
+mod trace;
 
 pub use check::host_checks;
 
@@ -78,6 +80,12 @@ impl NodeGate {
             } => images::pull(services, &reference, credentials),
             NodeRequest::ImageLoad { name } => Ok(images::load(services, name)),
             NodeRequest::ImageRemove { reference } => Ok(images::remove(services, reference)),
+            NodeRequest::DnsLookup { name, kind, from } => {
+                names::lookup(services, &name, &kind, from.as_ref()).await
+            }
+            NodeRequest::TraceService { to, protocol, from } => {
+                trace::open(services, to, &protocol, from).await
+            }
         }
     }
 }

@@ -9,6 +9,9 @@
 //!   ├── spares        shims that wait for a pod
 //!   ├── node          the Node object and its conditions
 //!   ├── peers         the way to the pods of other nodes
+//!   ├── directory     the services of the cluster and their endpoints
+//!   ├── proxy         the services in the packet filter
+//!   ├── names         the name server of the node's pods
 //!   └── keeping (rest-for-one)
 //!       ├── pods      one supervisor for each pod, with its `life` below
 //!       └── manager   watches the API, adopts, starts and ends pods
@@ -21,14 +24,17 @@
 
 mod api;
 mod config;
+mod directory;
 mod event;
 mod gate;
 mod image;
 mod manager;
+mod names;
 mod network;
 mod node;
 mod peers;
 mod pod;
+mod proxy;
 mod reset;
 mod services;
 mod spare;
@@ -36,8 +42,9 @@ mod start;
 mod status;
 mod trace;
 mod volume;
+mod watching;
 
-pub use config::{AgentConfig, Layout, Reserved};
+pub use config::{AgentConfig, Layout, NamesConfig, Reserved};
 pub use gate::host_checks;
 pub use reset::reset;
 pub use start::{NodeAgent, OpenError};

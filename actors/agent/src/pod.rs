@@ -23,4 +23,4 @@ mod usage;
 pub(crate) use actor::{PodMessage, child};
 pub(crate) use container::shim_container;
 pub(crate) use log::{log_file, remove_logs};
-pub(crate) use sandbox::{chain, remove_files, remove_shim};
+pub(crate) use sandbox::{chain, etc, remove_files, remove_shim};

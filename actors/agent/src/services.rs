@@ -2,9 +2,12 @@
 //! pods. It outlives every actor, so that a restarted one finds what its predecessor knew.
 
 use crate::config::{AgentConfig, Layout};
+use crate::directory::DirectoryHandle;
 use crate::event::EventHandle;
 use crate::image::ImageHandle;
+use crate::names::NamesHandle;
 use crate::network::PodNetwork;
+use crate::proxy::ProxyHandle;
 use crate::spare::SpareHandle;
 use crate::status::StatusHandle;
 use crate::trace::Traces;
@@ -29,6 +32,9 @@ pub(crate) struct Services {
     pub allocatable: NodeResources,
     pub launcher: ShimLauncher,
     pub network: PodNetwork,
+    pub directory: DirectoryHandle,
+    pub proxy: ProxyHandle,
+    pub names: NamesHandle,
     pub images: ImageHandle,
     pub events: EventHandle,
     pub statuses: StatusHandle,

@@ -1,13 +1,16 @@
 //! Opening a node and putting its actors into a tree.
 
 use crate::config::{AgentConfig, Layout};
+use crate::directory::DirectoryHandle;
 use crate::event::EventHandle;
 use crate::gate::NodeGate;
 use crate::image::ImageHandle;
 use crate::manager::ManagerHandle;
+use crate::names::NamesHandle;
 use crate::network::PodNetwork;
 use crate::node::{self, Machine, ReservedError};
 use crate::peers;
+use crate::proxy::ProxyHandle;
 use crate::services::{Registry, Services};
 use crate::spare::SpareHandle;
 use crate::status::StatusHandle;
@@ -103,15 +106,23 @@ impl NodeAgent {
         }
         let machine = Machine::read(&layout.data);
         let (api, traces) = (config.api.clone(), Traces::default());
+        let network = network?;
+        let directory = DirectoryHandle::new(api.clone(), layout.services());
+        let events = EventHandle::new(api.clone(), &config.node_name);
+        let names =
+            NamesHandle::new(&config, directory.clone(), network.clone(), events.clone());
         let services = Services {
             host: Host {
                 ips: vec![config.node_ip.to_string()],
             },
             capacity: machine.resources.clone(),
             allocatable: node::allocatable(&machine.resources, &config.reserved)?,
-            network: network?,
+            network,
+            directory,
+            proxy: ProxyHandle::new(),
+            names,
             images: ImageHandle::new(store, api.clone()),
-            events: EventHandle::new(api.clone(), &config.node_name),
+            events,
             statuses: StatusHandle::new(api.clone(), traces.clone()),
             spares: SpareHandle::new(launcher.clone(), config.spare_shims),
             launcher,
@@ -144,6 +155,9 @@ impl NodeAgent {
                 .child(own.services.spares.child())
                 .child(node::child(&own.services, &own.machine))
                 .child(peers::child(&own.services))
+                .child(own.services.directory.child())
+                .child(own.services.proxy.child(&own.services))
+                .child(own.services.names.child())
                 .child(own.keeping())
         })
     }

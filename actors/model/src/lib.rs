@@ -4,6 +4,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`allocation`] | the ranges of services' addresses and ports, and what a service holds of them |
 //! | [`bootstrap_token`] | the Secrets by which machines join |
 //! | [`codec`] | the binary format of frames and log entries |
 //! | [`object`] | keys, resources and the stored object with its lazily decoded form |
@@ -29,6 +30,7 @@
 //! | [`syntax`] | the syntaxes of names and keys |
 //! | [`taint`] | taints, and which pods bear them |
 
+pub mod allocation;
 pub mod bootstrap_token;
 pub mod codec;
 pub mod command;

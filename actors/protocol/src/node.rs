@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use kabuki_model::StatusError;
 use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -77,6 +78,24 @@ pub enum NodeRequest {
     ImageRemove {
         /// Which.
         reference: String,
+    },
+    /// Looks a name up in the node's name server: one [`FromNode::Name`].
+    DnsLookup {
+        /// The name.
+        name: String,
+        /// The type of record: `A`.
+        kind: String,
+        /// As this pod would, with its search list; it must be on the node.
+        from: Option<PodRef>,
+    },
+    /// Where a connection to a service would go: one [`FromNode::Connection`].
+    TraceService {
+        /// Where to.
+        to: SocketAddr,
+        /// `TCP`, `UDP` or `SCTP`
+        protocol: String,
+        /// Where from; `None` is a pod of the node.
+        from: Option<IpAddr>,
     },
 }
 
@@ -180,6 +199,45 @@ pub enum FromNode {
     Checks(Vec<HostCheck>),
     /// The end: of a process its outcome, of anything else success or why it failed.
     Done(Result<Outcome, StatusError>),
+    /// What a lookup found.
+    Name(NameAnswer),
+    /// Where a connection would go.
+    Connection(ConnectionTrace),
+}
+
+/// Where a connection would go, as the node's packet filter says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionTrace {
+    /// `namespace/name:port` of the service; empty when there is none.
+    pub service: String,
+    /// What decides, in order.
+    pub steps: Vec<String>,
+    /// The end.
+    pub fate: ConnectionFate,
+}
+
+/// What becomes of a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConnectionFate {
+    /// No service: it goes to the address itself.
+    Untouched,
+    /// It is refused at once, for this reason.
+    Refused(String),
+    /// It is thrown away, for this reason.
+    Dropped(String),
+    /// It goes to one of these.
+    Sent(Vec<EndpointShare>),
+    /// The client is remembered, and goes where it went before.
+    Again(SocketAddr),
+}
+
+/// An endpoint, and how often it is picked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointShare {
+    /// Where it is.
+    pub endpoint: SocketAddr,
+    /// Once in so many times.
+    pub one_in: u32,
 }
 
 /// How a stream ended that did not fail.
@@ -249,4 +307,21 @@ pub struct HostCheck {
     pub found: String,
     /// What its lack costs; empty when it is there.
     pub cost: String,
+}
+
+/// What a lookup of a name found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameAnswer {
+    /// The names that were tried, each with the code of its answer: `NXDOMAIN`. The last one
+    /// counts.
+    pub tried: Vec<(String, String)>,
+    /// Its records, as in a zone file.
+    pub records: Vec<String>,
+    /// Where the answer is from: `zone`, `cache`, `stale cache`, `upstream`, `nobody`.
+    pub source: String,
+    /// The server that gave it, when it was another one.
+    pub server: Option<String>,
+    /// How old it is, in seconds: for how long it has been kept, or for how long the service has
+    /// been as it is.
+    pub age_s: Option<u64>,
 }

@@ -1,6 +1,7 @@
 //! `create` and `replace`: objects from manifests, or from a few words.
 
 mod config;
+mod service;
 mod simple;
 
 use super::failure::{Failure, Outcome, fail};
@@ -52,6 +53,9 @@ enum What {
     /// A service account
     #[command(visible_alias = "sa")]
     Serviceaccount(simple::ServiceAccountArgs),
+    /// A service
+    #[command(visible_alias = "svc")]
+    Service(service::ServiceArgs),
 }
 
 /// Runs `create`.
@@ -62,6 +66,7 @@ pub async fn run(session: &Session, args: CreateArgs) -> Outcome {
         Some(What::Secret(args)) => args.run(session).await,
         Some(What::Deployment(args)) => args.run(session).await,
         Some(What::Serviceaccount(args)) => args.run(session).await,
+        Some(What::Service(args)) => args.run(session).await,
         None => from_files(session, &args).await,
     }
 }

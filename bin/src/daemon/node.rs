@@ -19,8 +19,10 @@ use kabuki_cluster::members::MembersHandle;
 use kabuki_cluster::renewal::Renewal;
 use kabuki_cluster::{Member, Port};
 use kabuki_kit::{ChildSpec, Strategy, SupervisorSpec, Tree};
+use kabuki_model::allocation::{AddressRange, DNS_ADDRESS};
 use kabuki_plane::session::Sessions;
 use kabuki_protocol::ApiHandle;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// A node is restarted as a whole only when a part of it failed this often.
@@ -87,5 +89,10 @@ pub async fn agent(
     settings.labels = config.own.labels.clone();
     settings.taints = config.own.taints.clone();
     settings.reserved = config.own.reserved.clone();
+    settings.cluster_domain = config.names.domain.clone();
+    settings.names = config.names.config.clone();
+    let services: AddressRange = member.service_cidr.parse()?;
+    settings.cluster_dns = services.at(DNS_ADDRESS).map(IpAddr::V4).into_iter().collect();
+    settings.service_cidr = Some(cidr("the range of services", &member.service_cidr)?);
     Ok(NodeAgent::open(settings, tree).await?)
 }

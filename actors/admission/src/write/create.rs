@@ -1,6 +1,6 @@
 //! Creation.
 
-use super::{Written, check_namespace, node};
+use super::{Written, check_namespace, node, service};
 use crate::admit::{Context, Verdict};
 use crate::draft;
 use kabuki_model::command::{Expect, Op};
@@ -59,6 +59,7 @@ pub(crate) fn create(
     if view.get(&key).is_some() {
         return Err(StatusError::already_exists(&key));
     }
+    ops.extend(service::claim(view, &key, &mut *object, None, cx)?);
     let json = object.to_json();
     if json.len() > draft::MAX_OBJECT_BYTES {
         return Err(draft::too_large(json.len()));

@@ -1,6 +1,6 @@
 //! Updates and patches, of objects and of their subresources.
 
-use super::{Written, check_place, decoded, node, scale};
+use super::{Written, check_place, decoded, node, scale, service};
 use crate::admit::{Context, Verdict};
 use crate::commit::MODIFIED;
 use crate::draft;
@@ -95,6 +95,7 @@ pub(crate) fn update(
     check_place(key, &mut *new)?;
     keep_server_fields(&mut *new, &*old);
     node::restrict_update(who, key, &*new, &*old)?;
+    let mut claims = Vec::new();
     match subresource {
         Some(Subresource::Status) => {
             let causes = new.validate_status(&*old);
@@ -108,10 +109,17 @@ pub(crate) fn update(
         Some(Subresource::Scale) | None => {
             draft::check(kind, &mut *new, Some(&*old))?;
             check_finalizers(kind, &*new, &*old)?;
+            claims = service::claim(view, key, &mut *new, Some(&*old), cx)?;
             count_generation(kind, &mut *new, &*old);
         }
     }
-    finish(key, current, &*new, pinned, warnings, options, cx)
+    let written = Written {
+        ops: claims,
+        warnings,
+        retry: !pinned,
+        creates: false,
+    };
+    finish(key, current, &*new, written, options, cx)
 }
 
 /// The object's own preconditions: uid and resourceVersion. Says whether a revision was given.
@@ -269,13 +277,12 @@ fn count_generation(kind: &Kind, new: &mut dyn AnyObject, old: &dyn AnyObject) {
 }
 
 /// Writes the object; or removes it, when the last thing that kept a deleted object is gone; or
-/// nothing, when nothing changed.
+/// nothing, when nothing changed. `written` has what must hold beside.
 fn finish(
     key: &ObjectKey,
     current: &Arc<Stored>,
     new: &dyn AnyObject,
-    pinned: bool,
-    warnings: Vec<String>,
+    mut written: Written,
     options: &WriteOptions,
     cx: &Context,
 ) -> Result<Verdict, StatusError> {
@@ -286,7 +293,7 @@ fn finish(
     let gone = super::delete::nothing_keeps(new);
     if json == current.json && !gone {
         return Ok(Verdict::Answer(Answer {
-            warnings,
+            warnings: written.warnings,
             ..Answer::object(current.clone())
         }));
     }
@@ -297,18 +304,14 @@ fn finish(
         json,
         expect: expect.clone(),
     };
-    let ops = match gone && !options.dry_run {
-        true => vec![Op::Delete {
-            key: key.clone(),
-            expect,
-        }],
-        false => vec![put],
-    };
-    let written = Written {
-        ops,
-        warnings,
-        retry: !pinned,
-        creates: false,
-    };
+    match gone && !options.dry_run {
+        true => {
+            written.ops = vec![Op::Delete {
+                key: key.clone(),
+                expect,
+            }];
+        }
+        false => written.ops.push(put),
+    }
     Ok(written.verdict(options, cx, current.revision))
 }

@@ -130,7 +130,7 @@ pub(super) fn to_resources(limits: &resources::Limits) -> Resources {
 }
 
 /// Where a pod's own `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf` are.
-pub(super) fn etc(services: &Services, entry: &PodEntry) -> PathBuf {
+pub(crate) fn etc(services: &Services, entry: &PodEntry) -> PathBuf {
     services.layout.pod(&entry.uid).join("etc")
 }
 
@@ -168,7 +168,7 @@ async fn write_files(
         };
         std::fs::write(dir.join("hosts"), hosts)?;
         std::fs::write(dir.join("hostname"), format!("{hostname}\n"))?;
-        let node = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        let node = std::fs::read_to_string(crate::names::node_file()).unwrap_or_default();
         let (text, warnings) = resolv_conf::build(&resolver, &node);
         std::fs::write(dir.join("resolv.conf"), text)?;
         Ok::<_, io::Error>(warnings)

@@ -4,14 +4,19 @@ use super::amounts::Amounts;
 use super::any::{Decoded, Typed};
 use super::configmap::ConfigMapRules;
 use super::deployment::DeploymentRules;
+use super::endpoints::EndpointsRules;
+use super::endpointslice::EndpointSliceRules;
 use super::event::EventRules;
+use super::lease::LeaseRules;
 use super::namespace::NamespaceRules;
 use super::node::NodeRules;
 use super::pod::PodRules;
 use super::replicaset::ReplicaSetRules;
 use super::rules::{Column, KindRules, Names};
 use super::secret::SecretRules;
+use super::service::ServiceRules;
 use super::serviceaccount::ServiceAccountRules;
+use super::servicecidr::ServiceCidrRules;
 use crate::object::{DecodeError, Resource, Stored};
 use crate::status::Cause;
 use k8s_openapi::jiff::Timestamp;
@@ -130,14 +135,19 @@ impl std::fmt::Debug for Kind {
 static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
     vec![
         Kind::new::<ConfigMapRules>(),
+        Kind::new::<EndpointsRules>(),
         Kind::new::<EventRules>(),
         Kind::new::<NamespaceRules>(),
         Kind::new::<NodeRules>(),
         Kind::new::<PodRules>(),
         Kind::new::<SecretRules>(),
         Kind::new::<ServiceAccountRules>(),
+        Kind::new::<ServiceRules>(),
         Kind::new::<DeploymentRules>(),
         Kind::new::<ReplicaSetRules>(),
+        Kind::new::<LeaseRules>(),
+        Kind::new::<EndpointSliceRules>(),
+        Kind::new::<ServiceCidrRules>(),
     ]
 });
 
@@ -193,7 +203,7 @@ mod tests {
         let mut sorted = listed.clone();
         sorted.sort_unstable();
         assert_eq!(listed, sorted);
-        assert_eq!(listed.len(), 9);
+        assert_eq!(listed.len(), 14);
     }
 
     #[test]

@@ -34,7 +34,11 @@ pub(super) async fn open_node(
             let name = node.unwrap_or_else(|| services.version.node.clone());
             let key = ObjectKey::new(Resource::NODES, "", &name);
             let verb = match request {
-                NodeRequest::Actors | NodeRequest::Check | NodeRequest::ImageList => "get",
+                NodeRequest::Actors
+                | NodeRequest::Check
+                | NodeRequest::ImageList
+                | NodeRequest::TraceService { .. }
+                | NodeRequest::DnsLookup { .. } => "get",
                 _ => "create",
             };
             let attributes = Attributes::object(verb, &key, "proxy");
@@ -62,7 +66,12 @@ fn pod_access(request: &NodeRequest) -> Option<(&PodRef, &'static str, &'static 
         NodeRequest::Exec(exec) => Some((&exec.pod, "create", "exec")),
         NodeRequest::Attach(attach) => Some((&attach.pod, "create", "attach")),
         NodeRequest::PortForward { pod, .. } => Some((pod, "create", "portforward")),
-        NodeRequest::Actors
+        NodeRequest::DnsLookup {
+            from: Some(pod), ..
+        } => Some((pod, "get", "")),
+        NodeRequest::DnsLookup { from: None, .. }
+        | NodeRequest::TraceService { .. }
+        | NodeRequest::Actors
         | NodeRequest::KillActor { .. }
         | NodeRequest::Check
         | NodeRequest::ImageList

@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::{
     KeyToPath, PodSecurityContext, PodSpec, ResourceRequirements, SecretVolumeSource,
     SecurityContext, Toleration, Volume, VolumeMount,
 };
+use std::net::Ipv4Addr;
 
 /// Fields by name, each with how to see that it asks for something.
 pub(super) type Table<T> = &'static [(&'static str, fn(&T) -> bool)];
@@ -161,11 +162,10 @@ pub(super) const SECRET: Table<SecretVolumeSource> =
     &[("defaultUser", |v| v.default_user.is_some())];
 pub(super) const ITEM: Table<KeyToPath> = &[("user", |i| i.user.is_some())];
 
-/// Ports of the host lead nowhere yet; a pod in the host's network has them anyway.
-pub(super) const PORT: Table<ContainerPort> = &[
-    ("hostIP", |p| text(&p.host_ip)),
-    ("hostPort", |p| p.host_port.is_some_and(|port| port != 0)),
-];
+pub(super) const PORT: Table<ContainerPort> = &[("hostIP", |p| {
+    // The node's ports are IPv4 only.
+    text(&p.host_ip) && !p.host_ip.iter().any(|ip| ip.parse::<Ipv4Addr>().is_ok())
+})];
 /// [`PORT`] of a pod in the host's network.
 pub(super) const HOST_NETWORK_PORT: Table<ContainerPort> = &[("hostIP", |p| text(&p.host_ip))];
 

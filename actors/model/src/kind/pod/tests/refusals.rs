@@ -86,11 +86,7 @@ fn fields_of_a_container_are_refused_by_name() {
     }
     let port = |port: Value| with_container(json!({"ports": [port]}));
     refuses(
-        &port(json!({"containerPort": 80, "hostPort": 80})),
-        "spec.containers[0].ports[0].hostPort",
-    );
-    refuses(
-        &port(json!({"containerPort": 80, "hostIP": "10.0.0.1"})),
+        &port(json!({"containerPort": 80, "hostPort": 80, "hostIP": "fd00::1"})),
         "spec.containers[0].ports[0].hostIP",
     );
     for (field, value) in [
@@ -186,7 +182,7 @@ pub(super) fn whole() -> Pod {
             {"name": "G", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k.x"}}},
         ],
         "envFrom": [{"prefix": "P_", "configMapRef": {"name": "c"}}, {"secretRef": {"name": "s"}}],
-        "ports": [{"name": "http", "containerPort": 80}, {"name": "dns", "containerPort": 53, "protocol": "UDP"}],
+        "ports": [{"name": "http", "containerPort": 80, "hostPort": 8080, "hostIP": "192.0.2.1"}, {"name": "dns", "containerPort": 53, "protocol": "UDP"}],
         "resources": {"requests": {"cpu": "100m"}, "limits": {"cpu": "1", "memory": "64Mi"}},
         "securityContext": {
             "runAsUser": 1, "runAsGroup": 2, "runAsNonRoot": true, "readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false,

@@ -120,7 +120,7 @@ fn every_field_is_honoured_or_refused() {
     decided(CONFIG_MAP, &["defaultMode", "items", "name", "optional"]);
     decided(SECRET, &["defaultMode", "items", "optional", "secretName"]);
     decided(ITEM, &["key", "mode", "path"]);
-    decided(PORT, &["containerPort", "name", "protocol"]);
+    decided(PORT, &["containerPort", "hostPort", "name", "protocol"]);
 }
 
 #[test]
