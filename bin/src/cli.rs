@@ -24,6 +24,7 @@ mod connect;
 mod copy;
 mod cordon;
 mod create;
+mod debug;
 mod delete;
 mod describe;
 mod diff;
@@ -57,6 +58,7 @@ mod set;
 mod taint;
 mod terminal;
 mod token;
+mod top;
 mod wait;
 mod waiting;
 mod write;
@@ -111,6 +113,8 @@ enum Verb {
     Logs(logs::LogsArgs),
     /// Run a command in a container
     Exec(exec::ExecArgs),
+    /// Add a container with other tools to a running pod
+    Debug(debug::DebugArgs),
     /// Run one pod from a few words
     Run(run::RunArgs),
     /// Forward local ports into a pod
@@ -161,7 +165,7 @@ enum Verb {
     Completion(explain::CompletionArgs),
     /// Show what is used
     #[command(hide = true)]
-    Top(explain::TopArgs),
+    Top(top::TopArgs),
     /// Connect to the main process of a container
     Attach(exec::AttachArgs),
 }
@@ -253,6 +257,7 @@ async fn perform(session: &Session, verb: Verb, whole: Command) -> Outcome {
         Verb::Wait(args) => wait::run(session, args).await,
         Verb::Logs(args) => logs::run(session, args).await,
         Verb::Exec(args) => exec::exec(session, args).await,
+        Verb::Debug(args) => debug::run(session, args).await,
         Verb::Run(args) => run::run(session, args).await,
         Verb::PortForward(args) => port_forward::run(session, args).await,
         Verb::Events(args) => events::run(session, args).await,
@@ -276,7 +281,7 @@ async fn perform(session: &Session, verb: Verb, whole: Command) -> Outcome {
         Verb::Explain(args) => explain::explain(session, &args),
         Verb::Config(args) => config::run(session, args),
         Verb::Completion(args) => explain::completion(session, &args, whole),
-        Verb::Top(args) => explain::top(&args),
+        Verb::Top(args) => top::run(session, args).await,
         Verb::Attach(args) => exec::attach(session, args).await,
     }
 }

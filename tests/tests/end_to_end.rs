@@ -7,6 +7,8 @@ mod cluster;
 mod deployment;
 #[path = "end_to_end/faults.rs"]
 mod faults;
+#[path = "end_to_end/life.rs"]
+mod life;
 #[path = "end_to_end/old_kernel.rs"]
 mod old_kernel;
 #[path = "end_to_end/pod.rs"]

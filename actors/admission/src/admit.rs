@@ -83,5 +83,8 @@ pub fn admit(
             bindings.iter().map(|b| write::bind(view, b, cx)).collect(),
         )),
         Request::Evict { pod, options } => write::evict(view, pod, options, cx),
+        Request::Token { account, .. } => Err(StatusError::unavailable(&format!(
+            "this server cannot sign a token for {account} yet"
+        ))),
     }
 }

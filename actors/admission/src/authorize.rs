@@ -44,12 +44,15 @@ impl<'a> Attributes<'a> {
             .split(',')
             .find_map(|f| f.strip_prefix("spec.nodeName="))
             .map(|n| n.trim_start_matches('=').to_string());
+        // Who asks for one name sees no more than who gets that object.
+        let mut fields = selection.fields.split(',');
+        let name = fields.find_map(|f| f.strip_prefix("metadata.name="));
         Self {
             verb,
             resource: &selection.resource,
             subresource: "",
             namespace: selection.namespace.as_deref().unwrap_or_default(),
-            name: "",
+            name: name.map_or("", |n| n.trim_start_matches('=')),
             only_node,
         }
     }
@@ -66,6 +69,7 @@ pub fn authorize_request(
         Some(Subresource::Status) => "status",
         Some(Subresource::Scale) => "scale",
         Some(Subresource::Finalize) => "finalize",
+        Some(Subresource::EphemeralContainers) => "ephemeralcontainers",
     };
     match request {
         Request::Get { key, subresource } => authorize(
@@ -114,6 +118,9 @@ pub fn authorize_request(
         }),
         Request::Evict { pod, .. } => {
             authorize(view, who, &Attributes::object("create", pod, "eviction"))
+        }
+        Request::Token { account, .. } => {
+            authorize(view, who, &Attributes::object("create", account, "token"))
         }
     }
 }
@@ -165,7 +172,7 @@ fn node_may(view: &dyn View, node: &str, attributes: &Attributes) -> bool {
         ("nodes", "create") => true,
         ("nodes", "update" | "patch") => attributes.name == node,
         ("events", "create" | "update" | "patch") => true,
-        ("configmaps" | "secrets", "get") => referenced(view, node, attributes),
+        ("configmaps" | "secrets", "get" | "watch") => referenced(view, node, attributes),
         ("serviceaccounts" | "namespaces", "get" | "list" | "watch") => true,
         _ => false,
     }
@@ -175,6 +182,10 @@ fn node_may(view: &dyn View, node: &str, attributes: &Attributes) -> bool {
 /// the quoted name: a superset of the fields that can refer to one, which never refuses a
 /// rightful reader.
 fn referenced(view: &dyn View, node: &str, attributes: &Attributes) -> bool {
+    // An empty text is in every pod.
+    if attributes.name.is_empty() {
+        return false;
+    }
     let quoted = format!("\"{}\"", attributes.name);
     view.indexed(kabuki_model::view::Index::Node, node)
         .filter(|pod| *pod.key.namespace == *attributes.namespace)

@@ -1,8 +1,10 @@
 //! The writes, one file each.
 
+mod account;
 mod bind;
 mod create;
 mod delete;
+mod ephemeral;
 mod evict;
 mod node;
 mod scale;

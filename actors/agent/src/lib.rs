@@ -9,6 +9,8 @@
 //!   ├── spares        shims that wait for a pod
 //!   ├── node          the Node object and its conditions
 //!   ├── peers         the way to the pods of other nodes
+//!   ├── metrics       what the node, its pods and their containers use
+//!   ├── pressure      frees what it can and evicts pods when the node runs short
 //!   └── keeping (rest-for-one)
 //!       ├── pods      one supervisor for each pod, with its `life` below
 //!       └── manager   watches the API, adopts, starts and ends pods
@@ -25,10 +27,13 @@ mod event;
 mod gate;
 mod image;
 mod manager;
+mod metrics;
 mod network;
 mod node;
 mod peers;
 mod pod;
+mod pressure;
+mod probe;
 mod reset;
 mod services;
 mod spare;
@@ -37,7 +42,9 @@ mod status;
 mod trace;
 mod volume;
 
-pub use config::{AgentConfig, Layout, Reserved};
+pub use kabuki_lifecycle::eviction;
+
+pub use config::{AgentConfig, ImageGc, Layout, Reserved};
 pub use gate::host_checks;
 pub use reset::reset;
 pub use start::{NodeAgent, OpenError};

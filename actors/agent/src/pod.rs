@@ -12,6 +12,7 @@
 mod actor;
 mod container;
 mod effects;
+mod hook;
 mod log;
 mod message;
 mod mounts;

@@ -4,15 +4,18 @@
 use crate::config::{AgentConfig, Layout};
 use crate::event::EventHandle;
 use crate::image::ImageHandle;
+use crate::metrics::MetricsHandle;
 use crate::network::PodNetwork;
+use crate::pressure::PressureBoard;
 use crate::spare::SpareHandle;
 use crate::status::StatusHandle;
 use crate::trace::Traces;
+use crate::volume::{Keeper, Objects};
 use k8s_openapi::api::core::v1::Pod;
 use kabuki_lifecycle::process::NodeResources;
 use kabuki_lifecycle::{Host, PodState};
 use kabuki_protocol::ApiHandle;
-use kabuki_runtime::{ShimClient, ShimLauncher};
+use kabuki_runtime::{Cgroups, ShimClient, ShimLauncher};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -35,6 +38,11 @@ pub(crate) struct Services {
     pub spares: SpareHandle,
     pub traces: Traces,
     pub pods: Registry,
+    /// Config maps and secrets that running pods show.
+    pub objects: Objects,
+    pub cgroups: Cgroups,
+    pub metrics: MetricsHandle,
+    pub pressure: PressureBoard,
 }
 
 /// The pods of the node, by uid.
@@ -50,6 +58,8 @@ pub(crate) struct PodEntry {
     pub name: String,
     /// The name of its child in the tree.
     pub child: String,
+    /// Its volumes.
+    pub volumes: Keeper,
     now: Mutex<PodNow>,
     changes: watch::Sender<u64>,
 }
@@ -107,6 +117,7 @@ impl PodEntry {
             namespace,
             name,
             changes: watch::channel(0).0,
+            volumes: Keeper::default(),
             now: Mutex::new(PodNow {
                 pod,
                 vanished: false,
@@ -128,6 +139,7 @@ impl PodEntry {
 
     pub fn set_pod(&self, pod: Arc<Pod>) {
         self.now().pod = pod;
+        self.changes.send_modify(|n| *n += 1);
     }
 
     /// Whether the API has forgotten it.

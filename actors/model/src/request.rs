@@ -78,6 +78,18 @@ pub enum Request {
         /// How it is then deleted.
         options: DeleteOptions,
     },
+    /// Asks for a token of a ServiceAccount (`authentication.k8s.io/v1` `TokenRequest`, the `token`
+    /// subresource).
+    Token {
+        /// The account.
+        account: ObjectKey,
+        /// For whom it is; without any, the API itself.
+        audiences: Vec<String>,
+        /// How long it is to live, in seconds.
+        expiration_s: i64,
+        /// The name and uid of the pod with whose end it ends.
+        bound_pod: Option<(String, String)>,
+    },
 }
 
 /// A placement that the scheduler decided.
@@ -100,6 +112,8 @@ pub enum Subresource {
     Scale,
     /// `finalize`: only `.spec.finalizers` of a namespace changes.
     Finalize,
+    /// `ephemeralcontainers`: only `.spec.ephemeralContainers` of a pod changes.
+    EphemeralContainers,
 }
 
 /// How a patch is to be read.
@@ -211,6 +225,13 @@ pub enum Content {
     List(ObjectList),
     /// The outcome of each binding, in order: `None` when it was done.
     Bindings(Vec<Option<crate::StatusError>>),
+    /// A token.
+    Token {
+        /// The token itself, a signed JWT.
+        token: String,
+        /// When it ends, in seconds since the epoch.
+        expires_s: i64,
+    },
 }
 
 /// The objects of a list, at one revision.
@@ -239,7 +260,7 @@ impl Answer {
     pub fn into_object(self) -> Option<Arc<Stored>> {
         match self.content {
             Content::Object(object) => Some(object),
-            Content::List(_) | Content::Bindings(_) => None,
+            Content::List(_) | Content::Bindings(_) | Content::Token { .. } => None,
         }
     }
 
@@ -247,7 +268,7 @@ impl Answer {
     pub fn into_list(self) -> Option<ObjectList> {
         match self.content {
             Content::List(list) => Some(list),
-            Content::Object(_) | Content::Bindings(_) => None,
+            Content::Object(_) | Content::Bindings(_) | Content::Token { .. } => None,
         }
     }
 }

@@ -78,6 +78,8 @@ pub enum NodeRequest {
         /// Which.
         reference: String,
     },
+    /// What the node, its pods and their containers use: one [`FromNode::Metrics`].
+    Metrics,
 }
 
 /// A pod by name, and by uid when the caller knows it.
@@ -180,6 +182,91 @@ pub enum FromNode {
     Checks(Vec<HostCheck>),
     /// The end: of a process its outcome, of anything else success or why it failed.
     Done(Result<Outcome, StatusError>),
+    /// What is used.
+    Metrics(NodeMetrics),
+}
+
+/// What a node, its pods and their containers use at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeMetrics {
+    /// The node.
+    pub node: String,
+    /// When, in milliseconds since the epoch.
+    pub at_ms: i64,
+    /// The whole machine.
+    pub usage: Usage,
+    /// What pods can have of it: thousandths of a processor.
+    pub cpu_milli: i64,
+    /// What pods can have of it: bytes of memory.
+    pub memory_bytes: i64,
+    /// The file system of pods.
+    pub file_system: FileSystem,
+    /// The file system of images.
+    pub image_file_system: FileSystem,
+    /// The pods that run.
+    pub pods: Vec<PodMetrics>,
+}
+
+/// What a pod and its containers use.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodMetrics {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// All of it.
+    pub usage: Usage,
+    /// Its containers, by name.
+    pub containers: Vec<ContainerMetrics>,
+    /// Bytes of its files on the node: writable layers, volumes, logs; counted rarely.
+    pub disk_bytes: u64,
+    /// Their number.
+    pub disk_inodes: u64,
+}
+
+/// What a container uses.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerMetrics {
+    /// Its name.
+    pub name: String,
+    /// What it uses.
+    pub usage: Usage,
+}
+
+/// What something uses. What cannot be measured is zero.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Billionths of a processor, over the last seconds.
+    pub cpu_nanocores: u64,
+    /// CPU time in all, in nanoseconds.
+    pub cpu_ns: u64,
+    /// Memory without what could be dropped at once.
+    pub memory_working_set_bytes: u64,
+    /// Memory.
+    pub memory_usage_bytes: u64,
+    /// Memory that belongs to no file.
+    pub memory_rss_bytes: u64,
+    /// Bytes received from the network.
+    pub received_bytes: u64,
+    /// Bytes sent to it.
+    pub sent_bytes: u64,
+    /// Processes and threads.
+    pub pids: u64,
+}
+
+/// The room on a file system.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileSystem {
+    /// All bytes.
+    pub capacity_bytes: u64,
+    /// Those that are free for everyone.
+    pub available_bytes: u64,
+    /// All files that it can take.
+    pub inodes: u64,
+    /// How many more.
+    pub inodes_free: u64,
 }
 
 /// How a stream ended that did not fail.

@@ -18,6 +18,7 @@
 //! | `node_lifecycle` | what a node's conditions mean: taints, pods that are not ready |
 //! | `taint_eviction` | pods leave nodes whose taints they do not bear |
 //! | `token_cleaner` | bootstrap tokens that have expired |
+//! | `root_ca` | the cluster's certificates in every namespace |
 //!
 //! [`liveness`] is no controller: what the leader makes of nodes that it does not hear of.
 
@@ -34,6 +35,7 @@ mod reconciler;
 mod replicaset;
 mod report;
 mod requests;
+mod root_ca;
 mod serviceaccount;
 mod taint_eviction;
 mod token_cleaner;
@@ -58,5 +60,6 @@ pub fn all() -> Vec<Arc<dyn Reconciler>> {
         Arc::new(node_lifecycle::NodeLifecycle),
         Arc::new(taint_eviction::TaintEviction),
         Arc::new(token_cleaner::TokenCleaner),
+        Arc::new(root_ca::RootCa),
     ]
 }

@@ -66,6 +66,16 @@ pub(crate) fn set_status(object: &Stored, status: &impl Serialize) -> Request {
     )
 }
 
+/// Replaces exactly the form of the object that was looked at, which `whole` names.
+pub(crate) fn replace(object: &Stored, whole: Value) -> Request {
+    Request::Update {
+        key: object.key.clone(),
+        subresource: None,
+        object: whole.to_string().into(),
+        options: options(),
+    }
+}
+
 /// Replaces one part of the object.
 pub(crate) fn replace_part(object: &Stored, part: Subresource, mut body: Value) -> Request {
     body["metadata"] = json!({ "uid": &*object.uid });

@@ -2,9 +2,11 @@
 
 mod joining;
 mod own;
+mod pods;
 
 pub use joining::{JoinArgs, Joining};
 pub use own::{Own, OwnArgs};
+pub use pods::Pods;
 
 use anyhow::{Context, bail};
 use jiff::SignedDuration;
@@ -59,7 +61,8 @@ pub struct NodeArgs {
     #[arg(long, value_name = "DURATION")]
     pub node_monitor_grace_period: Option<SignedDuration>,
     /// A YAML file with the same settings (name, dataDir, listen, podCidr, serviceCidr, network,
-    /// labels, taints, systemReserved, kubeReserved) and maxPods; flags win
+    /// labels, taints, systemReserved, kubeReserved), maxPods and the keys of kubelet's
+    /// configuration for eviction, image collection and container logs; flags win
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -82,6 +85,8 @@ struct File {
     system_reserved: BTreeMap<String, String>,
     #[serde(default)]
     kube_reserved: BTreeMap<String, String>,
+    #[serde(flatten)]
+    pods: pods::PodsFile,
 }
 
 /// The settings of a node.
@@ -109,6 +114,8 @@ pub struct Config {
     pub max_pods: Option<u32>,
     /// What the node says of itself and keeps for itself.
     pub own: Own,
+    /// How the node looks after its pods.
+    pub pods: Pods,
 }
 
 impl Config {
@@ -160,6 +167,7 @@ impl Config {
             node_grace: args.node_monitor_grace_period,
             max_pods: file.max_pods,
             own: Own::settle(&args.own, own)?,
+            pods: Pods::settle(file.pods)?,
         };
         check_cidr("--pod-cidr", &config.pod_cidr)?;
         check_cidr("--service-cidr", &config.service_cidr)?;

@@ -87,5 +87,12 @@ pub async fn agent(
     settings.labels = config.own.labels.clone();
     settings.taints = config.own.taints.clone();
     settings.reserved = config.own.reserved.clone();
+    let pods = &config.pods;
+    settings.eviction = pods.eviction.clone();
+    settings.image_gc = pods.image_gc.clone();
+    settings.log_max_bytes = pods.log_max_bytes.unwrap_or(settings.log_max_bytes);
+    settings.unsafe_sysctls = pods.unsafe_sysctls.clone();
+    settings.shutdown = pods.shutdown;
+    settings.log_max_files = pods.log_max_files.unwrap_or(settings.log_max_files);
     Ok(NodeAgent::open(settings, tree).await?)
 }

@@ -253,5 +253,6 @@ fn brief(request: &Request) -> String {
         Request::Evict { pod, options } => {
             format!("evict {pod} grace {:?}", options.grace_period_s)
         }
+        Request::Token { account, .. } => format!("token of {account}"),
     }
 }

@@ -1,6 +1,6 @@
 //! Creation.
 
-use super::{Written, check_namespace, node};
+use super::{Written, account, check_namespace, ephemeral, node};
 use crate::admit::{Context, Verdict};
 use crate::draft;
 use kabuki_model::command::{Expect, Op};
@@ -43,12 +43,16 @@ pub(crate) fn create(
         node::taint_new(&mut value);
         node::date_taints(&mut value, None, cx);
     }
+    if *resource == Resource::PODS {
+        account::add(view, namespace, &mut value, cx)?;
+    }
     let mut warnings = Vec::new();
     let mut object = draft::decode(kind, value, options, &mut warnings)?;
     check_namespace(namespace, &mut *object)?;
     name(&mut *object, cx);
     stamp(kind, &mut *object, cx);
     node::restrict_create(view, who, resource, &*object)?;
+    ephemeral::refuse_at_creation(kind, &*object)?;
     draft::check(kind, &mut *object, None)?;
     let name = object.meta().name.clone().unwrap_or_default();
     let key = ObjectKey::new(resource.clone(), namespace, &name);

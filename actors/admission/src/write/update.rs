@@ -1,6 +1,6 @@
 //! Updates and patches, of objects and of their subresources.
 
-use super::{Written, check_place, decoded, node, scale};
+use super::{Written, check_place, decoded, ephemeral, node, scale};
 use crate::admit::{Context, Verdict};
 use crate::commit::MODIFIED;
 use crate::draft;
@@ -87,7 +87,7 @@ pub(crate) fn update(
     let mut warnings = Vec::new();
     let mut new = match subresource {
         Some(Subresource::Scale) => scale::write(kind, current, &object)?,
-        Some(Subresource::Status | Subresource::Finalize) => {
+        Some(Subresource::Status | Subresource::Finalize | Subresource::EphemeralContainers) => {
             one_part(kind, current, subresource, object, options, &mut warnings)?
         }
         None => whole(kind, current, object, options, &mut warnings)?,
@@ -104,6 +104,12 @@ pub(crate) fn update(
         Some(Subresource::Finalize) => {
             let causes = new.validate();
             draft::refuse(kind, &*new, causes)?;
+        }
+        Some(Subresource::EphemeralContainers) => {
+            new.default();
+            let causes = ephemeral::causes(&*new, &*old);
+            draft::refuse(kind, &*new, causes)?;
+            count_generation(kind, &mut *new, &*old);
         }
         Some(Subresource::Scale) | None => {
             draft::check(kind, &mut *new, Some(&*old))?;
@@ -176,6 +182,10 @@ fn one_part(
         return Err(no_subresource(kind, "finalize"));
     }
     let mut base = whole_value(current)?;
+    if part == Some(Subresource::EphemeralContainers) {
+        ephemeral::take(kind, &mut base, object)?;
+        return draft::decode(kind, base, options, warnings);
+    }
     let field = match part {
         Some(Subresource::Finalize) => "spec",
         _ => "status",

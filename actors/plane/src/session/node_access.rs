@@ -34,10 +34,18 @@ pub(super) async fn open_node(
             let name = node.unwrap_or_else(|| services.version.node.clone());
             let key = ObjectKey::new(Resource::NODES, "", &name);
             let verb = match request {
-                NodeRequest::Actors | NodeRequest::Check | NodeRequest::ImageList => "get",
+                NodeRequest::Actors
+                | NodeRequest::Check
+                | NodeRequest::ImageList
+                | NodeRequest::Metrics => "get",
                 _ => "create",
             };
-            let attributes = Attributes::object(verb, &key, "proxy");
+            // Who may see the node may see what it uses.
+            let part = match request {
+                NodeRequest::Metrics => "",
+                _ => "proxy",
+            };
+            let attributes = Attributes::object(verb, &key, part);
             server.gateway.authorize(who, &attributes)?;
             name
         }
@@ -68,7 +76,8 @@ fn pod_access(request: &NodeRequest) -> Option<(&PodRef, &'static str, &'static 
         | NodeRequest::ImageList
         | NodeRequest::ImagePull { .. }
         | NodeRequest::ImageLoad { .. }
-        | NodeRequest::ImageRemove { .. } => None,
+        | NodeRequest::ImageRemove { .. }
+        | NodeRequest::Metrics => None,
     }
 }
 
