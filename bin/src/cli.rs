@@ -16,6 +16,7 @@ mod actors;
 mod align;
 mod api;
 mod apply;
+mod auth;
 mod backup;
 mod ca;
 mod change;
@@ -40,6 +41,7 @@ mod host;
 mod image;
 mod interact;
 mod kubeconfig;
+mod kubeconfig_for;
 mod label;
 mod logs;
 mod members;
@@ -127,8 +129,10 @@ enum Verb {
     /// Show where the cluster is
     #[command(after_help = "Example:\n  kabuki cluster-info")]
     ClusterInfo,
-    /// Ask who you are
-    Auth(api::AuthArgs),
+    /// Ask who you are, and what you may do
+    Auth(auth::AuthArgs),
+    /// Print a kubeconfig for another user
+    Kubeconfig(kubeconfig_for::KubeconfigArgs),
     /// Make, show and delete the tokens that machines join by
     Token(token::TokenArgs),
     /// Show the nodes as members of the cluster: roles, votes, lag, sessions, certificates
@@ -260,7 +264,8 @@ async fn perform(session: &Session, verb: Verb, whole: Command) -> Outcome {
         Verb::ApiVersions => api::versions(session),
         Verb::Version(args) => api::version(session, args).await,
         Verb::ClusterInfo => api::cluster_info(session).await,
-        Verb::Auth(args) => api::auth(session, args).await,
+        Verb::Auth(args) => auth::run(session, args).await,
+        Verb::Kubeconfig(args) => kubeconfig_for::run(session, args).await,
         Verb::Token(args) => token::run(session, args).await,
         Verb::Members(args) => members::run(session, args).await,
         Verb::Ca(args) => ca::run(session, args).await,

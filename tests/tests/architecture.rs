@@ -19,6 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("net", &["model"]),
     ("dns", &["model"]),
     ("cluster", &["model", "protocol", "kit"]),
+    ("http", &["model", "protocol", "kit"]),
     (
         "plane",
         &[

@@ -15,8 +15,10 @@
 //! | [`kind`] | the registry: one entry per kind |
 //! | [`identity`] | who asks |
 //! | [`quantity`] | exact arithmetic on resource quantities |
+//! | [`schema`] | the fields of each type: protobuf numbers, how lists merge |
 //! | [`selector`] | label and field selectors, compiled list requests |
 //! | [`percent`] | numbers that may be percentages, bounds of rolling updates |
+//! | [`managed_fields`] | who owns which fields, and server-side apply |
 //! | [`manifest`] | streams of objects as people write them |
 //! | [`patch`] | JSON, merge and strategic patches, and the three-way patch of `apply` |
 //! | [`event`] | recording what happened to an object |
@@ -24,6 +26,8 @@
 //! | [`hash`] | the hash of a pod template |
 //! | [`jsonpath`] | `kubectl`'s JSONPath templates |
 //! | [`reference`] | owners, and references for events |
+//! | [`review`] | objects that are answered at once and never stored |
+//! | [`service_token`] | the tokens of service accounts |
 //! | [`service`] | Services and endpoints as nodes keep them |
 //! | [`printing`] | cells and rows of tables |
 //! | [`syntax`] | the syntaxes of names and keys |
@@ -38,6 +42,7 @@ pub mod hash;
 pub mod identity;
 pub mod jsonpath;
 pub mod kind;
+pub mod managed_fields;
 pub mod manifest;
 pub mod object;
 pub mod patch;
@@ -46,8 +51,11 @@ pub mod printing;
 pub mod quantity;
 pub mod reference;
 pub mod request;
+pub mod review;
+pub mod schema;
 pub mod selector;
 pub mod service;
+pub mod service_token;
 pub mod status;
 pub mod syntax;
 pub mod taint;

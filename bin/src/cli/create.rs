@@ -2,6 +2,7 @@
 
 mod config;
 mod simple;
+mod token;
 
 use super::failure::{Failure, Outcome, fail};
 use super::resolver::{FileArgs, Found, Locate, read_manifests};
@@ -52,6 +53,8 @@ enum What {
     /// A service account
     #[command(visible_alias = "sa")]
     Serviceaccount(simple::ServiceAccountArgs),
+    /// A token of a service account
+    Token(token::TokenArgs),
 }
 
 /// Runs `create`.
@@ -62,6 +65,7 @@ pub async fn run(session: &Session, args: CreateArgs) -> Outcome {
         Some(What::Secret(args)) => args.run(session).await,
         Some(What::Deployment(args)) => args.run(session).await,
         Some(What::Serviceaccount(args)) => args.run(session).await,
+        Some(What::Token(args)) => args.run(session).await,
         None => from_files(session, &args).await,
     }
 }

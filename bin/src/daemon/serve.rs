@@ -141,7 +141,7 @@ async fn serve(config: &Config, started: Instant) -> anyhow::Result<()> {
 async fn prepare(
     config: &Config,
     membership: &membership::Membership,
-    server: &server::Server,
+    server: &server::ServerNode,
 ) -> anyhow::Result<kubeconfig::AdminKubeconfig> {
     if owes_foundation(&config.data_dir)? {
         bootstrap::ensure(server.plane.gateway())

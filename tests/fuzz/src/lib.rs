@@ -7,6 +7,8 @@
 //! | [`layer`] | a layer, plain or compressed | nothing outside of the layer's directory changes |
 //! | [`patch`] | two objects, or a patch of a stored one | merge patches do what they are made for |
 //! | [`expression`] | templates, selectors, amounts, image names | what is printed reads back as the same |
+//! | [`representation`] | protobuf, entries of managers | what was read once reads back as the same |
+//! | [`streams`] | an upgraded connection, or a token | pieces do not matter; what is read survives |
 //!
 //! A target panics when something does not hold. `tests/fuzz/run` drives the targets with coverage
 //! as guide; the tests of this crate replay each target's seeds and whatever was once found.
@@ -16,6 +18,8 @@ pub mod frames;
 pub mod layer;
 pub mod manifest;
 pub mod patch;
+pub mod representation;
+pub mod streams;
 mod target;
 pub mod world;
 

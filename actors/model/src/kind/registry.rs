@@ -92,13 +92,25 @@ impl Kind {
     /// Decodes JSON as an object of this kind, with its quantities in canonical form; not yet
     /// defaulted or validated.
     pub fn decode(&self, mut value: Value) -> Result<Decoded, Cause> {
+        self.canonical_quantities(&mut value)?;
+        (self.decode)(value)
+    }
+
+    /// Brings the quantities of an object's JSON into canonical form.
+    pub fn canonical_quantities(&self, value: &mut Value) -> Result<(), Cause> {
         let amounts = self
             .amounts
             .get_or_init(|| Amounts::of_schema(&self.schema()));
-        if let Some(amounts) = amounts {
-            amounts.canonicalise(&mut value)?;
+        match amounts {
+            Some(amounts) => amounts.canonicalise(value),
+            None => Ok(()),
         }
-        (self.decode)(value)
+    }
+
+    /// The fields of its objects, with what protobuf and server-side apply know of them. `None`
+    /// for kinds that the table of types does not have.
+    pub fn message(&self) -> Option<&'static crate::schema::Message> {
+        crate::schema::find(&self.api_version(), self.names.kind)
     }
 
     /// The fields of a stored object that field selectors know beyond name and namespace. Its

@@ -8,7 +8,7 @@ use kabuki_model::{ObjectKey, Resource, StatusError};
 use kabuki_protocol::NodeStream;
 use kabuki_protocol::node::{NodeRequest, PodRef};
 
-pub(super) async fn open_node(
+pub(crate) async fn open_node(
     services: &Services,
     who: &Identity,
     node: Option<String>,
