@@ -16,6 +16,7 @@ mod actors;
 mod align;
 mod api;
 mod apply;
+mod auth;
 mod backup;
 mod ca;
 mod change;
@@ -24,14 +25,17 @@ mod connect;
 mod copy;
 mod cordon;
 mod create;
+mod debug;
 mod delete;
 mod describe;
 mod diff;
+mod dns;
 mod drain;
 mod edit;
 mod events;
 mod exec;
 mod explain;
+mod expose;
 mod failure;
 #[cfg(test)]
 mod fake;
@@ -40,6 +44,7 @@ mod host;
 mod image;
 mod interact;
 mod kubeconfig;
+mod kubeconfig_for;
 mod label;
 mod logs;
 mod members;
@@ -52,11 +57,13 @@ mod printer;
 mod resolver;
 mod rollout;
 mod run;
+mod service;
 mod session;
 mod set;
 mod taint;
 mod terminal;
 mod token;
+mod top;
 mod wait;
 mod waiting;
 mod write;
@@ -77,6 +84,8 @@ enum Verb {
     Diff(diff::DiffArgs),
     /// Create objects
     Create(create::CreateArgs),
+    /// Make a service for the pods of something that is there
+    Expose(expose::ExposeArgs),
     /// Replace objects
     Replace(create::ReplaceArgs),
     /// Show objects
@@ -111,6 +120,8 @@ enum Verb {
     Logs(logs::LogsArgs),
     /// Run a command in a container
     Exec(exec::ExecArgs),
+    /// Add a container with other tools to a running pod
+    Debug(debug::DebugArgs),
     /// Run one pod from a few words
     Run(run::RunArgs),
     /// Forward local ports into a pod
@@ -127,8 +138,10 @@ enum Verb {
     /// Show where the cluster is
     #[command(after_help = "Example:\n  kabuki cluster-info")]
     ClusterInfo,
-    /// Ask who you are
-    Auth(api::AuthArgs),
+    /// Ask who you are, and what you may do
+    Auth(auth::AuthArgs),
+    /// Print a kubeconfig for another user
+    Kubeconfig(kubeconfig_for::KubeconfigArgs),
     /// Make, show and delete the tokens that machines join by
     Token(token::TokenArgs),
     /// Show the nodes as members of the cluster: roles, votes, lag, sessions, certificates
@@ -143,6 +156,10 @@ enum Verb {
     Recover(offline::RecoverArgs),
     /// Show the live actors of a node
     Actors(actors::ActorsArgs),
+    /// Look names up in the cluster's name server
+    Dns(dns::DnsArgs),
+    /// Say where connections to services go
+    Service(service::ServiceArgs),
     /// Load, pull, list and remove images of a node
     Image(image::ImageArgs),
     /// Tell what this machine offers, and what each lack costs
@@ -161,7 +178,7 @@ enum Verb {
     Completion(explain::CompletionArgs),
     /// Show what is used
     #[command(hide = true)]
-    Top(explain::TopArgs),
+    Top(top::TopArgs),
     /// Connect to the main process of a container
     Attach(exec::AttachArgs),
 }
@@ -236,6 +253,7 @@ async fn perform(session: &Session, verb: Verb, whole: Command) -> Outcome {
         Verb::Apply(args) => apply::run(session, args).await,
         Verb::Diff(args) => diff::run(session, args).await,
         Verb::Create(args) => create::run(session, args).await,
+        Verb::Expose(args) => expose::run(session, args).await,
         Verb::Replace(args) => create::replace(session, args).await,
         Verb::Get(args) => get::run(session, args).await,
         Verb::Describe(args) => describe::run(session, args).await,
@@ -253,6 +271,7 @@ async fn perform(session: &Session, verb: Verb, whole: Command) -> Outcome {
         Verb::Wait(args) => wait::run(session, args).await,
         Verb::Logs(args) => logs::run(session, args).await,
         Verb::Exec(args) => exec::exec(session, args).await,
+        Verb::Debug(args) => debug::run(session, args).await,
         Verb::Run(args) => run::run(session, args).await,
         Verb::PortForward(args) => port_forward::run(session, args).await,
         Verb::Events(args) => events::run(session, args).await,
@@ -260,7 +279,8 @@ async fn perform(session: &Session, verb: Verb, whole: Command) -> Outcome {
         Verb::ApiVersions => api::versions(session),
         Verb::Version(args) => api::version(session, args).await,
         Verb::ClusterInfo => api::cluster_info(session).await,
-        Verb::Auth(args) => api::auth(session, args).await,
+        Verb::Auth(args) => auth::run(session, args).await,
+        Verb::Kubeconfig(args) => kubeconfig_for::run(session, args).await,
         Verb::Token(args) => token::run(session, args).await,
         Verb::Members(args) => members::run(session, args).await,
         Verb::Ca(args) => ca::run(session, args).await,
@@ -268,6 +288,8 @@ async fn perform(session: &Session, verb: Verb, whole: Command) -> Outcome {
         Verb::Restore(args) => offline::restore(session, args).await,
         Verb::Recover(args) => offline::recover(session, args).await,
         Verb::Actors(args) => actors::run(session, args).await,
+        Verb::Dns(args) => dns::run(session, args).await,
+        Verb::Service(args) => service::run(session, args).await,
         Verb::Image(args) => image::run(session, args).await,
         Verb::Check(args) => host::check(session, args).await,
         Verb::Reset(args) => host::reset(session, args).await,
@@ -276,7 +298,7 @@ async fn perform(session: &Session, verb: Verb, whole: Command) -> Outcome {
         Verb::Explain(args) => explain::explain(session, &args),
         Verb::Config(args) => config::run(session, args),
         Verb::Completion(args) => explain::completion(session, &args, whole),
-        Verb::Top(args) => explain::top(&args),
+        Verb::Top(args) => top::run(session, args).await,
         Verb::Attach(args) => exec::attach(session, args).await,
     }
 }

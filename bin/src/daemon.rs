@@ -5,6 +5,7 @@ mod addresses;
 mod config;
 mod demo;
 mod descriptors;
+mod http;
 mod journal;
 mod kubeconfig;
 mod lock;

@@ -85,6 +85,40 @@ fn cluster(settings: &Settings, node: Resolver) -> Resolver {
     }
 }
 
+/// The names to try for a name, one after the other, as a resolver with this file does
+/// (resolv.conf(5)): with the search list first, unless the name has enough dots.
+pub fn candidates(file: &str, name: &str) -> Vec<String> {
+    if name.ends_with('.') {
+        return vec![name.to_string()];
+    }
+    let resolver = parse(file);
+    let ndots = resolver
+        .options
+        .iter()
+        .filter_map(|o| o.strip_prefix("ndots:"));
+    let ndots = ndots
+        .filter_map(|n| n.parse().ok())
+        .next_back()
+        .unwrap_or(1);
+    let searched = resolver
+        .search
+        .iter()
+        .map(|domain| format!("{name}.{domain}"));
+    let mut names: Vec<String> = searched.collect();
+    let place = match name.matches('.').count() >= ndots {
+        true => 0,
+        false => names.len(),
+    };
+    names.insert(place, name.to_string());
+    names
+}
+
+/// The name servers of a file, in order.
+pub fn nameservers(file: &str) -> Vec<IpAddr> {
+    let servers = parse(file).servers;
+    servers.iter().filter_map(|s| s.parse().ok()).collect()
+}
+
 fn append(list: &mut Vec<String>, more: impl IntoIterator<Item = String>) {
     for item in more {
         if !list.contains(&item) {
@@ -222,6 +256,24 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_tried_with_the_search_list_unless_it_has_enough_dots() {
+        let (text, _) = build(&settings("ClusterFirst"), "");
+        assert_eq!(
+            candidates(&text, "web"),
+            [
+                "web.shop.svc.cluster.local",
+                "web.svc.cluster.local",
+                "web.cluster.local",
+                "web"
+            ]
+        );
+        assert_eq!(candidates(&text, "a.b.c.d.e.f")[0], "a.b.c.d.e.f");
+        assert_eq!(candidates(&text, "web."), ["web."]);
+        assert_eq!(candidates(NODE, "a.b")[0], "a.b");
+        assert_eq!(nameservers(NODE).len(), 2);
+    }
+
+    #[test]
     fn host_network_needs_the_policy_that_names_it() {
         let own = |policy| Settings {
             host_network: true,
@@ -233,6 +285,21 @@ mod tests {
                 .0
                 .contains("10.96.0.10")
         );
+    }
+
+    #[test]
+    fn default_is_the_nodes_file_and_none_is_the_pods_own_alone() {
+        let (text, _) = build(&settings("Default"), NODE);
+        assert!(text.contains("192.0.2.1") && !text.contains("10.96.0.10"));
+        let config = PodDNSConfig {
+            nameservers: Some(vec!["198.51.100.1".to_string()]),
+            ..PodDNSConfig::default()
+        };
+        let own = Settings {
+            config: Some(config),
+            ..settings("None")
+        };
+        assert_eq!(build(&own, NODE).0, "nameserver 198.51.100.1\n");
     }
 
     #[test]

@@ -132,7 +132,7 @@ pub enum NetError {
         table: String,
         /// The kernel's reason.
         #[source]
-        source: Box<nlink::Error>,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A pod was to get an address that is not of this node.
     #[error("address {address} of pod {pod_uid} is not in this node's pod CIDR {block}")]

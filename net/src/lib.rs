@@ -4,6 +4,7 @@
 //! - [`NodeNetwork`]: makes the node's bridge and rules, wires pods to it, connects it to the
 //!   pods of other nodes, lists and removes what it made. All by netlink; no other program is
 //!   run.
+//! - [`ServiceTable`]: the services in the packet filter, as [`plan::services`] has them.
 //! - [`Netns`]: a network namespace that is held open, and code that runs inside it.
 //! - [`dial`]: a TCP connection from inside another network namespace.
 //! - [`check`]: what this host offers, and what each lack costs.
@@ -23,8 +24,10 @@ mod dial;
 mod error;
 mod filter;
 mod netns;
+mod nft;
 mod node;
 pub mod plan;
+mod proxy;
 mod remove;
 mod route;
 mod serve;
@@ -39,3 +42,4 @@ pub use node::{
     AttachRequest, Attached, Attachment, DEFAULT_VNI, DEFAULT_VXLAN_PORT, Disturbances,
     NetworkConfig, NodeNetwork, PeerFailure,
 };
+pub use proxy::{Fate, Pick, ProxyConfig, ServiceNotices, ServiceTable, ServiceTrace, UdpFronts};

@@ -11,7 +11,9 @@
 mod attach;
 mod disturbance;
 mod ensure;
+mod local_address;
 mod peers;
+mod ranges;
 mod reset;
 
 use std::net::IpAddr;
@@ -180,6 +182,11 @@ impl NodeNetwork {
                 overlay: Mutex::new(None),
             }),
         })
+    }
+
+    /// The namespace that it is in.
+    pub(crate) fn netns(&self) -> &Netns {
+        &self.inner.netns
     }
 
     /// The settings.

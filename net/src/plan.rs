@@ -9,6 +9,7 @@ mod names;
 mod overlay;
 mod pool;
 mod rules;
+pub mod services;
 mod sweep;
 
 pub use cidr::{Cidr, CidrError};

@@ -1,6 +1,7 @@
 //! The node's own interfaces, addresses and routes, over rtnetlink. Thin: it turns one call
 //! into one request and gives errors a name.
 
+mod local;
 mod overlay;
 
 use std::io;

@@ -238,6 +238,11 @@ impl Cgroups {
         stats::oom_kills(self, path)
     }
 
+    /// The limit of memory; `None` when there is none.
+    pub fn memory_limit(&self, path: &str) -> Option<u64> {
+        stats::memory_limit(self, path)
+    }
+
     pub fn stats(&self, path: &str) -> CgroupStats {
         stats::read(self, path)
     }

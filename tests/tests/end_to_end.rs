@@ -1,18 +1,30 @@
 //! Real daemons, real containers, the real CLI. Each test has a host and data directory of its
 //! own.
 
+#[path = "end_to_end/apply_server_side.rs"]
+mod apply_server_side;
 #[path = "end_to_end/cluster.rs"]
 mod cluster;
 #[path = "end_to_end/deployment.rs"]
 mod deployment;
 #[path = "end_to_end/faults.rs"]
 mod faults;
+#[path = "end_to_end/identities.rs"]
+mod identities;
+#[path = "end_to_end/kubectl.rs"]
+mod kubectl;
+#[path = "end_to_end/life.rs"]
+mod life;
+#[path = "end_to_end/names.rs"]
+mod names;
 #[path = "end_to_end/old_kernel.rs"]
 mod old_kernel;
 #[path = "end_to_end/pod.rs"]
 mod pod;
 #[path = "end_to_end/streams.rs"]
 mod streams;
+#[path = "end_to_end/streams_http.rs"]
+mod streams_http;
 #[path = "end_to_end/survival.rs"]
 mod survival;
 #[path = "end_to_end/verbs.rs"]

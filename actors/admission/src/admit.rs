@@ -53,13 +53,12 @@ pub fn admit(
             object,
             options,
         } => {
-            let object = crate::draft::parse(object)?;
             let target = write::Target {
                 key,
                 subresource: *subresource,
                 options,
             };
-            write::update(view, who, target, object, cx)
+            write::replace(view, who, target, object, cx)
         }
         Request::Patch {
             key,
@@ -83,5 +82,14 @@ pub fn admit(
             bindings.iter().map(|b| write::bind(view, b, cx)).collect(),
         )),
         Request::Evict { pod, options } => write::evict(view, pod, options, cx),
+        Request::Review {
+            kind,
+            namespace,
+            object,
+        } => crate::review(view, who, *kind, namespace, object).map(Verdict::Answer),
+        // They need the cluster's keys, which no pure function can use.
+        Request::Token { .. } | Request::TokenRequest { .. } => {
+            Err(crate::review::needs_keys("tokens are issued"))
+        }
     }
 }

@@ -3,19 +3,23 @@
 //! Authorization"); every other authenticated user may read all but secrets.
 
 use kabuki_model::identity::{GROUP_MASTERS, Identity};
+use kabuki_model::k8s_openapi::api::authentication::v1::TokenRequest;
+use kabuki_model::k8s_openapi::api::core::v1::Pod;
 use kabuki_model::request::{ListRequest, Request, Subresource};
+use kabuki_model::review::ReviewKind;
+use kabuki_model::status::Reason;
 use kabuki_model::view::View;
-use kabuki_model::{ObjectKey, Resource, StatusError};
+use kabuki_model::{ObjectKey, Resource, StatusError, Stored};
 
 /// What is to be done, in the words of Kubernetes' authorisation attributes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attributes<'a> {
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`.
-    pub verb: &'static str,
+    pub verb: &'a str,
     /// On which resource.
     pub resource: &'a Resource,
     /// On which part of it: `status`, `log`, `exec`; empty for the object itself.
-    pub subresource: &'static str,
+    pub subresource: &'a str,
     /// Where; empty for all namespaces and for cluster-scoped kinds.
     pub namespace: &'a str,
     /// Which one; empty for many.
@@ -26,7 +30,7 @@ pub struct Attributes<'a> {
 
 impl<'a> Attributes<'a> {
     /// An access to one object.
-    pub fn object(verb: &'static str, key: &'a ObjectKey, subresource: &'static str) -> Self {
+    pub fn object(verb: &'a str, key: &'a ObjectKey, subresource: &'a str) -> Self {
         Self {
             verb,
             resource: &key.resource,
@@ -38,21 +42,27 @@ impl<'a> Attributes<'a> {
     }
 
     /// An access to many objects.
-    pub fn selection(verb: &'static str, selection: &'a ListRequest) -> Self {
-        let only_node = selection
-            .fields
-            .split(',')
-            .find_map(|f| f.strip_prefix("spec.nodeName="))
-            .map(|n| n.trim_start_matches('=').to_string());
+    pub fn selection(verb: &'a str, selection: &'a ListRequest) -> Self {
+        // Who asks for one name sees no more than who gets that object.
+        let mut fields = selection.fields.split(',');
+        let name = fields.find_map(|f| f.strip_prefix("metadata.name="));
+        let only_node = only_node(&selection.fields);
         Self {
             verb,
             resource: &selection.resource,
             subresource: "",
             namespace: selection.namespace.as_deref().unwrap_or_default(),
-            name: "",
+            name: name.map_or("", |n| n.trim_start_matches('=')),
             only_node,
         }
     }
+}
+
+/// The node that a field selector limits pods to.
+pub fn only_node(fields: &str) -> Option<String> {
+    let mut fields = fields.split(',');
+    let node = fields.find_map(|f| f.strip_prefix("spec.nodeName="))?;
+    Some(node.trim_start_matches('=').to_string())
 }
 
 /// Refuses a request that `who` may not make.
@@ -66,6 +76,7 @@ pub fn authorize_request(
         Some(Subresource::Status) => "status",
         Some(Subresource::Scale) => "scale",
         Some(Subresource::Finalize) => "finalize",
+        Some(Subresource::EphemeralContainers) => "ephemeralcontainers",
     };
     match request {
         Request::Get { key, subresource } => authorize(
@@ -115,6 +126,26 @@ pub fn authorize_request(
         Request::Evict { pod, .. } => {
             authorize(view, who, &Attributes::object("create", pod, "eviction"))
         }
+        Request::Token {
+            account, bound_pod, ..
+        } => token(view, who, account, bound_pod.as_ref()),
+        Request::TokenRequest {
+            account, object, ..
+        } => token(view, who, account, bound_pod(object).as_ref()),
+        Request::Review {
+            kind, namespace, ..
+        } => {
+            let resource = Resource::named(&format!("{}.{}", kind.plural(), kind.group()));
+            let attributes = Attributes {
+                verb: "create",
+                resource: &resource,
+                subresource: "",
+                namespace,
+                name: "",
+                only_node: None,
+            };
+            authorize(view, who, &attributes)
+        }
     }
 }
 
@@ -124,22 +155,124 @@ pub fn authorize(
     who: &Identity,
     attributes: &Attributes,
 ) -> Result<(), StatusError> {
-    let allowed = who.in_group(GROUP_MASTERS)
-        || who.controller_name().is_some()
-        || *who == Identity::scheduler()
-        || match who.node_name() {
-            Some(node) => node_may(view, node, attributes),
-            None => reads(attributes) && *attributes.resource != Resource::SECRETS,
-        };
-    if allowed {
-        return Ok(());
+    match allowance(view, who, attributes) {
+        Some(_) => Ok(()),
+        None => Err(denied(who, attributes)),
     }
-    Err(denied(who, attributes))
+}
+
+/// Why `who` may do something; `None` when it may not. All that is ever allowed on objects is
+/// allowed here.
+pub fn allowance(view: &dyn View, who: &Identity, attributes: &Attributes) -> Option<&'static str> {
+    if who.is_anonymous() {
+        return None;
+    }
+    if let Some(why) = all_powerful(who) {
+        return Some(why);
+    }
+    if asks_about_itself(attributes) {
+        return Some("everyone may ask what it may do");
+    }
+    match who.node_name() {
+        Some(node) => node_may(view, node, attributes).then_some("a node may do it for its own"),
+        None => (reads(attributes) && !may_be_secret(attributes.resource))
+            .then_some("every user may read all but secrets"),
+    }
+}
+
+/// Why `who` may use a path that is no object's; `None` when it may not. Those of whom nothing is
+/// known may only see that the server is well and which version it is.
+pub fn path_allowance(who: &Identity, verb: &str, path: &str) -> Option<&'static str> {
+    const PUBLIC: &[&str] = &["/healthz", "/livez", "/readyz", "/version"];
+    let reads = matches!(verb, "get" | "head" | "options");
+    // The parts of a check are for those who operate the cluster; whether it is well is for all.
+    if reads && PUBLIC.contains(&path.trim_end_matches('/')) {
+        return Some("everyone may see whether the server is well");
+    }
+    if who.is_anonymous() {
+        return None;
+    }
+    all_powerful(who).or_else(|| reads.then_some("every user may read all but secrets"))
+}
+
+/// Refuses a path that `who` may not use.
+pub fn authorize_path(who: &Identity, verb: &str, path: &str) -> Result<(), StatusError> {
+    match path_allowance(who, verb, path) {
+        Some(_) => Ok(()),
+        None => Err(StatusError::new(
+            Reason::Forbidden,
+            format!("forbidden: User {:?} cannot {verb} path {path:?}", who.user),
+        )),
+    }
+}
+
+/// Why `who` may do everything, if it may.
+pub(crate) fn all_powerful(who: &Identity) -> Option<&'static str> {
+    if who.in_group(GROUP_MASTERS) {
+        return Some("members of system:masters may do everything");
+    }
+    let own = who.controller_name().is_some() || *who == Identity::scheduler();
+    own.then_some("the control plane may do everything")
 }
 
 fn reads(attributes: &Attributes) -> bool {
     let plain = matches!(attributes.subresource, "" | "status" | "scale" | "log");
     plain && matches!(attributes.verb, "get" | "list" | "watch")
+}
+
+/// Whether Secrets are meant, or among what is meant.
+fn may_be_secret(resource: &Resource) -> bool {
+    let plural = matches!(resource.plural(), "secrets" | "*");
+    plural && matches!(resource.group(), "" | "*")
+}
+
+fn asks_about_itself(attributes: &Attributes) -> bool {
+    let resource = attributes.resource;
+    let kind = ReviewKind::of(resource.group(), resource.plural());
+    attributes.verb == "create" && kind.is_some_and(ReviewKind::is_about_self)
+}
+
+/// Tokens of service accounts: a node asks for the accounts of its own pods alone, for tokens that
+/// end with such a pod.
+fn token(
+    view: &dyn View,
+    who: &Identity,
+    account: &ObjectKey,
+    bound_pod: Option<&(String, String)>,
+) -> Result<(), StatusError> {
+    let attributes = Attributes::object("create", account, "token");
+    if all_powerful(who).is_some() {
+        return Ok(());
+    }
+    let own = who.node_name().is_some_and(|node| {
+        let mut pods = view.indexed(kabuki_model::view::Index::Node, node);
+        pods.any(|pod| {
+            let bound =
+                bound_pod.is_some_and(|(name, uid)| *pod.key.name == **name && *pod.uid == **uid);
+            bound && pod.key.namespace == account.namespace && runs_as(pod, &account.name)
+        })
+    });
+    own.then_some(()).ok_or_else(|| denied(who, &attributes))
+}
+
+/// The pod that a `TokenRequest` names, with its uid.
+fn bound_pod(request: &[u8]) -> Option<(String, String)> {
+    let request: TokenRequest = serde_json::from_slice(request).ok()?;
+    let bound = request.spec?.bound_object_ref?;
+    let pod = bound.kind.as_deref() == Some("Pod");
+    pod.then_some((bound.name?, bound.uid?))
+}
+
+/// Whether a pod runs as a service account of its namespace.
+fn runs_as(pod: &Stored, account: &str) -> bool {
+    let typed = pod.typed::<Pod>();
+    let spec = typed.ok().and_then(|p| p.spec.clone());
+    let named = spec.and_then(|s| s.service_account_name);
+    named
+        .filter(|n| !n.is_empty())
+        .as_deref()
+        .unwrap_or("default")
+        == account
 }
 
 /// What the agent of `node` may do: read what its pods need, and write its own node, the pods
@@ -165,8 +298,16 @@ fn node_may(view: &dyn View, node: &str, attributes: &Attributes) -> bool {
         ("nodes", "create") => true,
         ("nodes", "update" | "patch") => attributes.name == node,
         ("events", "create" | "update" | "patch") => true,
-        ("configmaps" | "secrets", "get") => referenced(view, node, attributes),
+        ("configmaps" | "secrets", "get" | "watch") => referenced(view, node, attributes),
         ("serviceaccounts" | "namespaces", "get" | "list" | "watch") => true,
+        ("services" | "endpointslices.discovery.k8s.io", "get" | "list" | "watch") => true,
+        // A kubelet's own port asks on behalf of its callers (Kubernetes, node authoriser).
+        (
+            "tokenreviews.authentication.k8s.io"
+            | "subjectaccessreviews.authorization.k8s.io"
+            | "localsubjectaccessreviews.authorization.k8s.io",
+            "create",
+        ) => true,
         _ => false,
     }
 }
@@ -175,6 +316,10 @@ fn node_may(view: &dyn View, node: &str, attributes: &Attributes) -> bool {
 /// the quoted name: a superset of the fields that can refer to one, which never refuses a
 /// rightful reader.
 fn referenced(view: &dyn View, node: &str, attributes: &Attributes) -> bool {
+    // An empty text is in every pod.
+    if attributes.name.is_empty() {
+        return false;
+    }
     let quoted = format!("\"{}\"", attributes.name);
     view.indexed(kabuki_model::view::Index::Node, node)
         .filter(|pod| *pod.key.namespace == *attributes.namespace)
@@ -232,6 +377,61 @@ mod tests {
         assert!(!may(&node, "patch", Resource::NODES, "b"));
         assert!(!may(&node, "delete", Resource::DEPLOYMENTS, "web"));
         assert!(!may(&node, "get", Resource::SECRETS, "key"));
+    }
+
+    #[test]
+    fn a_node_asks_for_tokens_of_its_own_pods_accounts_alone() {
+        let mut view = MapView::default();
+        for (name, node, account) in [("web", "a", "robot"), ("db", "b", "robot")] {
+            let json = format!(
+                r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"{name}","namespace":"shop",
+                "uid":"{name}-1"}},"spec":{{"containers":[],"nodeName":"{node}",
+                "serviceAccountName":"{account}"}}}}"#
+            );
+            let key = ObjectKey::new(Resource::PODS, "shop", name);
+            let uid = format!("{name}-1");
+            view.put(&Stored::new(key, uid.into(), 0, json.into()));
+        }
+        let may = |who: &Identity, account: &str, pod: Option<(&str, &str)>| {
+            let request = Request::Token {
+                account: ObjectKey::new(Resource::SERVICE_ACCOUNTS, "shop", account),
+                audiences: Vec::new(),
+                expiration_s: 3600,
+                bound_pod: pod.map(|(name, uid)| (name.to_string(), uid.to_string())),
+            };
+            authorize_request(&view, who, &request).is_ok()
+        };
+        let node = Identity::node("a");
+        assert!(may(&node, "robot", Some(("web", "web-1"))));
+        assert!(!may(&node, "robot", Some(("web", "web-0"))));
+        assert!(!may(&node, "robot", Some(("db", "db-1"))));
+        assert!(!may(&node, "king", Some(("web", "web-1"))));
+        assert!(!may(&node, "robot", None));
+        assert!(!may(
+            &Identity::new("jo", []),
+            "robot",
+            Some(("web", "web-1"))
+        ));
+        let ann = Identity::new("ann", [GROUP_MASTERS.to_string()]);
+        assert!(may(&ann, "robot", None));
+    }
+
+    #[test]
+    fn nobody_in_particular_sees_health_and_version_alone() {
+        let nobody = Identity::anonymous();
+        assert!(!may(&nobody, "get", Resource::PODS, "web"));
+        for (path, public) in [
+            ("/livez", true),
+            ("/version/", true),
+            ("/livez/ping", false),
+            ("/metrics", false),
+            ("/api", false),
+        ] {
+            let allowed = path_allowance(&nobody, "get", path).is_some();
+            assert_eq!(allowed, public, "{path}");
+            assert!(path_allowance(&Identity::new("jo", []), "get", path).is_some());
+        }
+        assert!(authorize_path(&nobody, "post", "/livez").is_err());
     }
 
     #[test]

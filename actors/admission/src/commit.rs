@@ -2,7 +2,8 @@
 
 use kabuki_model::command::{Applied, Command};
 use kabuki_model::request::Answer;
-use kabuki_model::{ObjectKey, StatusError};
+use kabuki_model::{ObjectKey, StatusError, Stored};
+use std::sync::Arc;
 
 /// A write that was admitted.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +17,8 @@ pub struct Commit {
     pub retry: bool,
     /// Whether the command creates the object: a lost race then means that it exists.
     pub creates: bool,
+    /// Whether the answer is the object's `Scale`, because that is what was written.
+    pub scale: bool,
 }
 
 /// What to do after the store's reply.
@@ -33,23 +36,35 @@ pub enum Completed {
 pub fn complete(commit: Commit, applied: Applied) -> Completed {
     match applied {
         Applied::Committed(changes) => match changes.last() {
-            Some(change) => Completed::Answer(Answer {
-                warnings: commit.warnings,
-                ..Answer::object(change.object.clone())
-            }),
+            Some(change) => match shown(change.object.clone(), commit.scale) {
+                Ok(object) => Completed::Answer(Answer {
+                    warnings: commit.warnings,
+                    ..Answer::object(object)
+                }),
+                Err(error) => Completed::Refused(error),
+            },
             None => Completed::Refused(StatusError::internal("the command changed nothing")),
         },
-        Applied::Refused { key, found, .. } => refused(&commit, &key, found),
+        Applied::Refused { op, key, found } => refused(&commit, op, &key, found),
         // Nothing happened: a new term began between admission and commit. Whoever leads now
         // decides anew.
         Applied::StaleTerm { .. } => Completed::Retry,
     }
 }
 
-fn refused(commit: &Commit, key: &ObjectKey, found: Option<u64>) -> Completed {
-    let own = commit.command.ops.last().is_some_and(|op| op.key() == key);
-    // Whatever else the command required (its namespace, its node) has changed: admission
-    // against the newer state says what is wrong in the right words.
+/// The object, or its `Scale`.
+pub(crate) fn shown(object: Arc<Stored>, scale: bool) -> Result<Arc<Stored>, StatusError> {
+    match scale {
+        true => crate::write::scale_of(&object),
+        false => Ok(object),
+    }
+}
+
+fn refused(commit: &Commit, op: usize, key: &ObjectKey, found: Option<u64>) -> Completed {
+    let own = op + 1 == commit.command.ops.len();
+    // Whatever else the command required (its namespace, its node, an address that nobody has) has
+    // changed: admission against the newer state chooses anew, or says what is wrong in the right
+    // words.
     if !own || commit.retry {
         return Completed::Retry;
     }

@@ -6,6 +6,8 @@ use kabuki_model::request::{FieldValidation, WriteOptions};
 use kabuki_model::{Resource, StatusError};
 use serde_json::{Map, Value};
 
+mod strict;
+
 /// The largest object, in bytes of JSON; the same as etcd's default request limit.
 pub(crate) const MAX_OBJECT_BYTES: usize = 1536 << 10;
 
@@ -22,19 +24,58 @@ pub(crate) fn kind_of(resource: &Resource) -> Result<&'static Kind, StatusError>
     })
 }
 
-/// Parses a request's JSON, which must be an object of at most [`MAX_OBJECT_BYTES`].
-pub(crate) fn parse(json: &[u8]) -> Result<Map<String, Value>, StatusError> {
+/// Parses a request's JSON, which must be an object of at most [`MAX_OBJECT_BYTES`]. Fields that it
+/// has twice are refused, or warned of, as asked.
+pub(crate) fn parse(
+    json: &[u8],
+    options: &WriteOptions,
+    warnings: &mut Vec<String>,
+) -> Result<Map<String, Value>, StatusError> {
+    match parse_any(json, options, warnings)? {
+        Value::Object(object) => Ok(object),
+        _ => Err(StatusError::bad_request(
+            "the body of the request is not a JSON object",
+        )),
+    }
+}
+
+/// The same of any JSON.
+pub(crate) fn parse_any(
+    json: &[u8],
+    options: &WriteOptions,
+    warnings: &mut Vec<String>,
+) -> Result<Value, StatusError> {
     if json.len() > MAX_OBJECT_BYTES {
         return Err(too_large(json.len()));
     }
-    match serde_json::from_slice(json) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(StatusError::bad_request(
-            "the body of the request is not a JSON object",
-        )),
-        Err(error) => Err(StatusError::bad_request(format!(
+    let (value, duplicates) = strict::read(json).map_err(|error| {
+        StatusError::bad_request(format!(
             "the body of the request is not valid JSON: {error}"
+        ))
+    })?;
+    let twice = duplicates
+        .iter()
+        .map(|path| format!("duplicate field {path:?}"));
+    judge(twice.collect(), options, warnings)?;
+    Ok(value)
+}
+
+/// Refuses faults of form, or warns of them, or neither, as asked.
+fn judge(
+    faults: Vec<String>,
+    options: &WriteOptions,
+    warnings: &mut Vec<String>,
+) -> Result<(), StatusError> {
+    match options.validation {
+        FieldValidation::Strict if !faults.is_empty() => Err(StatusError::bad_request(format!(
+            "strict decoding error: {}",
+            faults.join(", ")
         ))),
+        FieldValidation::Warn => {
+            warnings.extend(faults);
+            Ok(())
+        }
+        FieldValidation::Strict | FieldValidation::Ignore => Ok(()),
     }
 }
 
@@ -76,17 +117,8 @@ pub(crate) fn decode(
         .iter()
         .map(|path| format!("unknown field {path:?}"))
         .collect();
-    match options.validation {
-        FieldValidation::Strict if !unknown.is_empty() => Err(StatusError::bad_request(format!(
-            "strict decoding error: {}",
-            unknown.join(", ")
-        ))),
-        FieldValidation::Warn => {
-            warnings.extend(unknown);
-            Ok(decoded.object)
-        }
-        FieldValidation::Strict | FieldValidation::Ignore => Ok(decoded.object),
-    }
+    judge(unknown, options, warnings)?;
+    Ok(decoded.object)
 }
 
 /// Defaults and validates; every cause at once.

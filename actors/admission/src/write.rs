@@ -1,11 +1,16 @@
 //! The writes, one file each.
 
+mod account;
+mod apply;
 mod bind;
 mod create;
 mod delete;
+mod ephemeral;
 mod evict;
+mod managed;
 mod node;
 mod scale;
+mod service;
 mod update;
 
 pub(crate) use bind::bind;
@@ -13,10 +18,10 @@ pub(crate) use create::create;
 pub(crate) use delete::{delete, delete_collection};
 pub(crate) use evict::evict;
 pub(crate) use scale::read as scale_of;
-pub(crate) use update::{Target, patch, update};
+pub(crate) use update::{Target, patch, replace};
 
 use crate::admit::{Context, Verdict};
-use crate::commit::Commit;
+use crate::commit::{Commit, shown};
 use kabuki_model::command::{Command, Op};
 use kabuki_model::kind::AnyObject;
 use kabuki_model::request::{Answer, WriteOptions};
@@ -29,20 +34,26 @@ struct Written {
     warnings: Vec<String>,
     retry: bool,
     creates: bool,
+    scale: bool,
 }
 
 impl Written {
-    fn verdict(self, options: &WriteOptions, cx: &Context, revision: u64) -> Verdict {
+    fn verdict(
+        self,
+        options: &WriteOptions,
+        cx: &Context,
+        revision: u64,
+    ) -> Result<Verdict, StatusError> {
         if options.dry_run
             && let Some(Op::Put { key, uid, json, .. }) = self.ops.last()
         {
             let object = Stored::new(key.clone(), uid.clone(), revision, json.clone());
-            return Verdict::Answer(Answer {
+            return Ok(Verdict::Answer(Answer {
                 warnings: self.warnings,
-                ..Answer::object(Arc::new(object))
-            });
+                ..Answer::object(shown(Arc::new(object), self.scale)?)
+            }));
         }
-        Verdict::Commit(Commit {
+        Ok(Verdict::Commit(Commit {
             command: Command {
                 term: cx.term,
                 ops: self.ops,
@@ -50,7 +61,8 @@ impl Written {
             warnings: self.warnings,
             retry: self.retry,
             creates: self.creates,
-        })
+            scale: self.scale,
+        }))
     }
 }
 
@@ -58,7 +70,7 @@ impl Written {
 fn decoded(stored: &Stored) -> Result<Box<dyn AnyObject>, StatusError> {
     let kind = crate::draft::kind_of(&stored.key.resource)?;
     let value = stored
-        .to_value()
+        .to_plain_value()
         .map_err(|e| StatusError::internal(format!("{e}: {}", e.source)))?;
     kind.decode(value).map(|d| d.object).map_err(|cause| {
         StatusError::internal(format!(

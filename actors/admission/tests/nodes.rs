@@ -42,7 +42,7 @@ impl World {
                     last = Some(stored.to_value().expect("JSON"));
                 }
                 Op::Delete { key, .. } => drop(self.view.remove(&key)),
-                Op::Require { .. } => {}
+                Op::Require { .. } | Op::Vacant { .. } => {}
             }
         }
         Ok(last)

@@ -63,8 +63,12 @@ impl World {
         let mut last = Value::Null;
         for op in ops {
             let found = self.view.get(op.key()).map(|o| o.revision);
-            let (Op::Put { expect, .. } | Op::Delete { expect, .. } | Op::Require { expect, .. }) =
-                op;
+            let expect = match op {
+                Op::Put { expect, .. } | Op::Delete { expect, .. } | Op::Require { expect, .. } => {
+                    expect
+                }
+                Op::Vacant { .. } => &Expect::Any,
+            };
             match expect {
                 Expect::Absent => assert_eq!(found, None),
                 Expect::Revision(r) => assert_eq!(found, Some(*r)),
@@ -84,7 +88,7 @@ impl World {
                         .to_value()
                         .expect("JSON");
                 }
-                Op::Require { .. } => {}
+                Op::Require { .. } | Op::Vacant { .. } => {}
             }
         }
         last

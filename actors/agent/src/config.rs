@@ -1,14 +1,16 @@
 //! What an agent is told when it starts, and where it keeps its files.
 
 use k8s_openapi::api::core::v1::Taint;
+use kabuki_lifecycle::eviction;
 use kabuki_net::plan::{Cidr, NetworkMode, VxlanSettings};
 use kabuki_net::{DEFAULT_VNI, DEFAULT_VXLAN_PORT, NetworkConfig};
 use kabuki_protocol::ApiHandle;
 use kabuki_runtime::image::RegistryConfig;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The data directory of a machine with one node.
 const DEFAULT_DATA_DIR: &str = "/var/lib/kabuki";
@@ -51,10 +53,40 @@ pub struct AgentConfig {
     pub max_pods: u32,
     /// How many shims wait for a pod.
     pub spare_shims: usize,
-    /// The cluster's name servers; without any, pods use the node's.
+    /// When pods are evicted because the node runs short.
+    pub eviction: eviction::Settings,
+    /// When images are removed that nobody uses.
+    pub image_gc: ImageGc,
+    /// A container's log is rotated at this size, in bytes (`containerLogMaxSize`).
+    pub log_max_bytes: u64,
+    /// How many files of a container's log are kept (`containerLogMaxFiles`).
+    pub log_max_files: u32,
+    /// Kernel parameters that pods may set although others may feel it (`allowedUnsafeSysctls`).
+    pub unsafe_sysctls: Vec<String>,
+    /// How long pods may take to end when the machine goes down, and how much of that is for the
+    /// critical ones (`shutdownGracePeriod`, `shutdownGracePeriodCriticalPods`). `None` leaves
+    /// them running when the node stops.
+    pub shutdown: Option<(Duration, Duration)>,
+    /// The address of the cluster's name server, which every node makes its own; without any, pods
+    /// use the node's name servers.
     pub cluster_dns: Vec<IpAddr>,
     /// The cluster's domain.
     pub cluster_domain: String,
+    /// The range of services, when it is known.
+    pub service_cidr: Option<Cidr>,
+    /// Who answers for names that are not the cluster's.
+    pub names: NamesConfig,
+}
+
+/// Who answers for names that are not the cluster's, and to whom.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NamesConfig {
+    /// Name servers to ask; empty takes those of the node.
+    pub upstreams: Vec<SocketAddr>,
+    /// Domains with name servers of their own.
+    pub stub_domains: BTreeMap<String, Vec<SocketAddr>>,
+    /// Who may ask, beside the cluster's pods and this node.
+    pub clients: Vec<Cidr>,
 }
 
 /// Resources that are kept from pods.
@@ -66,6 +98,28 @@ pub struct Reserved {
     pub memory: i64,
     /// Bytes.
     pub ephemeral_storage: i64,
+}
+
+/// When images are removed that nobody uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageGc {
+    /// Above this share of the disk in use (`imageGCHighThresholdPercent`).
+    pub high_percent: u8,
+    /// Until it is below this one (`imageGCLowThresholdPercent`).
+    pub low_percent: u8,
+    /// None that was used so lately (`imageMinimumGCAge`).
+    pub minimum_age: Duration,
+}
+
+impl Default for ImageGc {
+    /// Kubelet's own.
+    fn default() -> Self {
+        Self {
+            high_percent: 85,
+            low_percent: 80,
+            minimum_age: Duration::from_secs(120),
+        }
+    }
 }
 
 impl AgentConfig {
@@ -97,8 +151,16 @@ impl AgentConfig {
             // Kubernetes' own default; a block of 256 addresses holds twice as many.
             max_pods: 110,
             spare_shims: 2,
+            eviction: eviction::Settings::default(),
+            image_gc: ImageGc::default(),
+            log_max_bytes: 10 << 20,
+            log_max_files: 5,
+            unsafe_sysctls: Vec::new(),
+            shutdown: None,
             cluster_dns: Vec::new(),
             cluster_domain: "cluster.local".to_string(),
+            service_cidr: None,
+            names: NamesConfig::default(),
         }
     }
 
@@ -184,6 +246,11 @@ impl Layout {
     /// What is kept of one pod.
     pub fn pod(&self, uid: &str) -> PathBuf {
         self.pods().join(uid)
+    }
+
+    /// The copy of what is known of services and endpoints.
+    pub fn services(&self) -> PathBuf {
+        self.data.join("services")
     }
 
     /// All volumes in memory.

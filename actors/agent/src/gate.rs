@@ -10,9 +10,12 @@ mod exec;
 mod forward;
 mod images;
 mod logs;
+mod names;
 mod streams;
+mod trace;
 
 pub use check::host_checks;
+pub(crate) use images::used as used_images;
 
 use crate::services::Services;
 use futures::FutureExt;
@@ -22,7 +25,11 @@ use kabuki_model::StatusError;
 use kabuki_protocol::Node;
 use kabuki_protocol::node::{FromNode, NodeRequest, NodeStream, STREAM_DEPTH, ToNode};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
+
+/// Figures that somebody asks for may be so old.
+const METRICS_AGE: Duration = Duration::from_secs(1);
 
 /// Serves one node.
 pub(crate) struct NodeGate {
@@ -78,8 +85,22 @@ impl NodeGate {
             } => images::pull(services, &reference, credentials),
             NodeRequest::ImageLoad { name } => Ok(images::load(services, name)),
             NodeRequest::ImageRemove { reference } => Ok(images::remove(services, reference)),
+            NodeRequest::DnsLookup { name, kind, from } => {
+                names::lookup(services, &name, &kind, from.as_ref()).await
+            }
+            NodeRequest::TraceService { to, protocol, from } => {
+                trace::open(services, to, &protocol, from).await
+            }
+            NodeRequest::Metrics => metrics(services).await,
         }
     }
+}
+
+/// Figures for a person: the newest.
+async fn metrics(services: &Services) -> Result<NodeStream, StatusError> {
+    let measured = services.metrics.get(METRICS_AGE, false).await;
+    let measured = measured.map_err(|error| StatusError::unavailable(error.to_string()))?;
+    Ok(actors::answer(FromNode::Metrics((*measured).clone())))
 }
 
 impl Node for NodeGate {

@@ -9,6 +9,11 @@
 //!   ├── spares        shims that wait for a pod
 //!   ├── node          the Node object and its conditions
 //!   ├── peers         the way to the pods of other nodes
+//!   ├── directory     the services of the cluster and their endpoints
+//!   ├── proxy         the services in the packet filter
+//!   ├── names         the name server of the node's pods
+//!   ├── metrics       what the node, its pods and their containers use
+//!   ├── pressure      frees what it can and evicts pods when the node runs short
 //!   └── keeping (rest-for-one)
 //!       ├── pods      one supervisor for each pod, with its `life` below
 //!       └── manager   watches the API, adopts, starts and ends pods
@@ -21,14 +26,20 @@
 
 mod api;
 mod config;
+mod directory;
 mod event;
 mod gate;
 mod image;
 mod manager;
+mod metrics;
+mod names;
 mod network;
 mod node;
 mod peers;
 mod pod;
+mod pressure;
+mod probe;
+mod proxy;
 mod reset;
 mod services;
 mod spare;
@@ -36,8 +47,11 @@ mod start;
 mod status;
 mod trace;
 mod volume;
+mod watching;
 
-pub use config::{AgentConfig, Layout, Reserved};
+pub use kabuki_lifecycle::eviction;
+
+pub use config::{AgentConfig, ImageGc, Layout, NamesConfig, Reserved};
 pub use gate::host_checks;
 pub use reset::reset;
 pub use start::{NodeAgent, OpenError};

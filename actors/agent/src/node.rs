@@ -12,7 +12,7 @@ mod reserved;
 mod view;
 mod watch;
 
-pub(crate) use capacity::Machine;
+pub(crate) use capacity::{Machine, disk, meminfo};
 pub use reserved::ReservedError;
 pub(crate) use reserved::allocatable;
 
@@ -93,10 +93,13 @@ impl NodeKeeper {
 
     /// Looks at the machine, and writes what is new.
     async fn look(&self, state: &mut KeeperState) -> Result<(), StatusError> {
-        let measured = conditions::measure(&self.services);
+        let measured = self.services.pressure.now();
+        let relief = self.services.config.eviction.transition;
         let mut status = object::status(&self.services, &self.machine);
         let seen = status.clone();
-        let (own, changed) = state.conditions.now(&measured, jiff::Timestamp::now());
+        let (own, changed) = state
+            .conditions
+            .now(&measured, relief, jiff::Timestamp::now());
         let mut all = own.as_array().cloned().unwrap_or_default();
         all.extend(state.others.iter().cloned());
         status["conditions"] = Value::Array(all);
@@ -208,6 +211,11 @@ impl Actor for NodeKeeper {
     ) -> Result<KeeperState, ActorProcessingErr> {
         myself.cast(NodeMessage::Look)?;
         let mut state = KeeperState::default();
+        let mut pressed = self.services.pressure.changes();
+        let keeper = myself.clone();
+        state._watch.spawn(async move {
+            while pressed.changed().await.is_ok() && keeper.cast(NodeMessage::Look).is_ok() {}
+        });
         state
             ._watch
             .spawn(watch::run(self.services.clone(), myself));

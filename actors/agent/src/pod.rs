@@ -12,6 +12,7 @@
 mod actor;
 mod container;
 mod effects;
+mod hook;
 mod log;
 mod message;
 mod mounts;
@@ -23,4 +24,4 @@ mod usage;
 pub(crate) use actor::{PodMessage, child};
 pub(crate) use container::shim_container;
 pub(crate) use log::{log_file, remove_logs};
-pub(crate) use sandbox::{chain, remove_files, remove_shim};
+pub(crate) use sandbox::{chain, etc, remove_files, remove_shim};

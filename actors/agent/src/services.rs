@@ -2,17 +2,23 @@
 //! pods. It outlives every actor, so that a restarted one finds what its predecessor knew.
 
 use crate::config::{AgentConfig, Layout};
+use crate::directory::DirectoryHandle;
 use crate::event::EventHandle;
 use crate::image::ImageHandle;
+use crate::metrics::MetricsHandle;
+use crate::names::NamesHandle;
 use crate::network::PodNetwork;
+use crate::pressure::PressureBoard;
+use crate::proxy::ProxyHandle;
 use crate::spare::SpareHandle;
 use crate::status::StatusHandle;
 use crate::trace::Traces;
+use crate::volume::{Keeper, Objects};
 use k8s_openapi::api::core::v1::Pod;
 use kabuki_lifecycle::process::NodeResources;
 use kabuki_lifecycle::{Host, PodState};
 use kabuki_protocol::ApiHandle;
-use kabuki_runtime::{ShimClient, ShimLauncher};
+use kabuki_runtime::{Cgroups, ShimClient, ShimLauncher};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -29,12 +35,20 @@ pub(crate) struct Services {
     pub allocatable: NodeResources,
     pub launcher: ShimLauncher,
     pub network: PodNetwork,
+    pub directory: DirectoryHandle,
+    pub proxy: ProxyHandle,
+    pub names: NamesHandle,
     pub images: ImageHandle,
     pub events: EventHandle,
     pub statuses: StatusHandle,
     pub spares: SpareHandle,
     pub traces: Traces,
     pub pods: Registry,
+    /// Config maps and secrets that running pods show.
+    pub objects: Objects,
+    pub cgroups: Cgroups,
+    pub metrics: MetricsHandle,
+    pub pressure: PressureBoard,
 }
 
 /// The pods of the node, by uid.
@@ -50,6 +64,8 @@ pub(crate) struct PodEntry {
     pub name: String,
     /// The name of its child in the tree.
     pub child: String,
+    /// Its volumes.
+    pub volumes: Keeper,
     now: Mutex<PodNow>,
     changes: watch::Sender<u64>,
 }
@@ -107,6 +123,7 @@ impl PodEntry {
             namespace,
             name,
             changes: watch::channel(0).0,
+            volumes: Keeper::default(),
             now: Mutex::new(PodNow {
                 pod,
                 vanished: false,
@@ -128,6 +145,7 @@ impl PodEntry {
 
     pub fn set_pod(&self, pod: Arc<Pod>) {
         self.now().pod = pod;
+        self.changes.send_modify(|n| *n += 1);
     }
 
     /// Whether the API has forgotten it.

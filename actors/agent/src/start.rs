@@ -1,20 +1,26 @@
 //! Opening a node and putting its actors into a tree.
 
 use crate::config::{AgentConfig, Layout};
+use crate::directory::DirectoryHandle;
 use crate::event::EventHandle;
 use crate::gate::NodeGate;
 use crate::image::ImageHandle;
 use crate::manager::ManagerHandle;
+use crate::metrics::MetricsHandle;
+use crate::names::NamesHandle;
 use crate::network::PodNetwork;
 use crate::node::{self, Machine, ReservedError};
 use crate::peers;
-use crate::services::{Registry, Services};
+use crate::pressure::{self, PressureBoard};
+use crate::proxy::ProxyHandle;
+use crate::services::{PodEntry, Registry, Services};
 use crate::spare::SpareHandle;
 use crate::status::StatusHandle;
 use crate::trace::{PodTrace, Traces};
+use crate::volume::Objects;
 use kabuki_kit::{ChildSpec, Strategy, SupervisorHandle, SupervisorSpec, Tree};
-use kabuki_lifecycle::Host;
 use kabuki_lifecycle::resources::{QosClass, cgroup_parent};
+use kabuki_lifecycle::{Host, eviction};
 use kabuki_net::NetError;
 use kabuki_protocol::NodeHandle;
 use kabuki_runtime::image::{ImageError, ImageStore, StoreOptions};
@@ -27,6 +33,9 @@ use std::time::Duration;
 
 /// A pod's actors restart on their own account; the group of all of them rarely.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
+
+/// What is killed at the end of its grace needs a moment more, and so does the word of it.
+const SHUTDOWN_SLACK: Duration = Duration::from_secs(2);
 
 /// Why a node cannot run on this machine.
 #[derive(Debug, thiserror::Error)]
@@ -103,20 +112,31 @@ impl NodeAgent {
         }
         let machine = Machine::read(&layout.data);
         let (api, traces) = (config.api.clone(), Traces::default());
+        let network = network?;
+        let directory = DirectoryHandle::new(api.clone(), layout.services());
+        let events = EventHandle::new(api.clone(), &config.node_name);
+        let names = NamesHandle::new(&config, directory.clone(), network.clone(), events.clone());
         let services = Services {
             host: Host {
                 ips: vec![config.node_ip.to_string()],
             },
             capacity: machine.resources.clone(),
             allocatable: node::allocatable(&machine.resources, &config.reserved)?,
-            network: network?,
+            network,
+            directory,
+            proxy: ProxyHandle::new(),
+            names,
             images: ImageHandle::new(store, api.clone()),
-            events: EventHandle::new(api.clone(), &config.node_name),
+            events,
             statuses: StatusHandle::new(api.clone(), traces.clone()),
             spares: SpareHandle::new(launcher.clone(), config.spare_shims),
             launcher,
             traces,
             pods: Registry::default(),
+            objects: Objects::new(api.clone()),
+            cgroups,
+            metrics: MetricsHandle::new(),
+            pressure: PressureBoard::new(),
             api,
             layout,
             config,
@@ -144,6 +164,11 @@ impl NodeAgent {
                 .child(own.services.spares.child())
                 .child(node::child(&own.services, &own.machine))
                 .child(peers::child(&own.services))
+                .child(own.services.directory.child())
+                .child(own.services.proxy.child(&own.services))
+                .child(own.services.names.child())
+                .child(own.services.metrics.child(&own.services))
+                .child(pressure::child(&own.services, &own.manager))
                 .child(own.keeping())
         })
     }
@@ -170,6 +195,45 @@ impl NodeAgent {
     /// The node as those see it who want logs, terminals and images of it.
     pub fn node(&self) -> NodeHandle {
         Arc::new(NodeGate::new(self.services.clone(), self.tree.clone()))
+    }
+
+    /// Ends the pods before the machine goes down, where the settings say so: first all but the
+    /// critical ones, then those (Kubernetes, "Graceful node shutdown"). Must be called while the
+    /// actors run.
+    pub async fn end_pods(&self) {
+        let Some((all, critical)) = self.services.config.shutdown else {
+            return;
+        };
+        let entries = self.services.pods.all();
+        let (last, first): (Vec<_>, Vec<_>) = entries
+            .into_iter()
+            .partition(|entry| eviction::is_critical(&entry.pod()));
+        for (group, grace) in [(first, all.saturating_sub(critical)), (last, critical)] {
+            self.end(&group, grace).await;
+        }
+    }
+
+    async fn end(&self, group: &[Arc<PodEntry>], grace: Duration) {
+        let message = "Pod was terminated in response to imminent node shutdown.";
+        let grace_s = i64::try_from(grace.as_secs()).unwrap_or(i64::MAX);
+        for entry in group {
+            self.manager
+                .evict(&entry.uid, "Terminated", message, grace_s);
+        }
+        let ended = async {
+            for entry in group {
+                let mut changes = entry.changes();
+                let over = || entry.state().is_none_or(|s| s.final_phase.is_some());
+                while !over() && changes.changed().await.is_ok() {}
+                self.services.statuses.flush(&entry.uid).await;
+            }
+        };
+        if tokio::time::timeout(grace + SHUTDOWN_SLACK, ended)
+            .await
+            .is_err()
+        {
+            tracing::warn!("not all pods ended before the node");
+        }
     }
 
     /// How long the stages of the latest pods' starts took.

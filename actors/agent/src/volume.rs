@@ -4,16 +4,26 @@
 //! |---|---|
 //! | `emptyDir` | the pod's directory; in memory, a tmpfs in the pod's own mount namespace |
 //! | `configMap` | the pod's directory |
-//! | `secret` | the node's run directory, which is in memory: secrets never reach a disk |
+//! | `secret`, `projected`, `downwardAPI` | the node's run directory, which is in memory: secrets never reach a disk |
 //! | `hostPath` | where it says |
+//!
+//! What the API holds is fetched before the pod's containers are made, and followed for as long as
+//! the pod is on the node (`live`).
 
 mod content;
 mod host_path;
+mod keeper;
+mod live;
+mod objects;
 mod writer;
 
+pub(crate) use keeper::Keeper;
+pub(crate) use live::watch as keep;
+pub(crate) use objects::Objects;
+
 use crate::services::{PodEntry, Services};
-use k8s_openapi::api::core::v1::{Pod, PodSpec, Volume};
-use kabuki_lifecycle::Fact;
+use k8s_openapi::api::core::v1::{PodSpec, Volume};
+use kabuki_lifecycle::{Fact, volume};
 use kabuki_model::Quantity;
 use kabuki_runtime::PodMount;
 use std::io;
@@ -35,6 +45,8 @@ pub(crate) enum VolumeError {
     },
     #[error(transparent)]
     Api(#[from] kabuki_model::StatusError),
+    #[error(transparent)]
+    Content(#[from] kabuki_lifecycle::process::ConfigError),
 }
 
 /// Where a volume is on the node.
@@ -78,7 +90,7 @@ pub(crate) fn place(services: &Services, uid: &str, volume: &Volume) -> Result<P
             readonly: true,
         });
     }
-    if volume.secret.is_some() {
+    if volume::shows_api(volume) {
         return Ok(Place {
             path: in_memory,
             readonly: true,
@@ -135,29 +147,57 @@ pub(crate) fn fs_group(spec: &PodSpec) -> Option<u32> {
 
 /// Makes all volumes of a pod.
 pub(crate) async fn prepare(services: &Arc<Services>, entry: &Arc<PodEntry>) -> Fact {
+    let mut at = String::new();
+    match prepare_all(services, entry, &mut at).await {
+        Ok(()) => Fact::VolumesReady,
+        Err(error) => Fact::VolumesFailed {
+            volume: at,
+            message: error.to_string(),
+        },
+    }
+}
+
+/// `at` names the volume that is being made.
+async fn prepare_all(
+    services: &Arc<Services>,
+    entry: &Arc<PodEntry>,
+    at: &mut String,
+) -> Result<(), VolumeError> {
     let pod = entry.pod();
     let spec = pod.spec.clone().unwrap_or_default();
-    for volume in spec.volumes.iter().flatten() {
-        if let Err(error) = prepare_one(services, &entry.uid, &pod, volume).await {
-            let (volume, message) = (volume.name.clone(), error.to_string());
-            return Fact::VolumesFailed { volume, message };
+    let (volumes, group) = (spec.volumes.as_deref().unwrap_or_default(), fs_group(&spec));
+    let shows_api = |v: &&Volume| volume::shows_api(v);
+    if let Some(first) = volumes.iter().find(shows_api) {
+        at.clone_from(&first.name);
+        let held = entry.volumes.lock().await.tokens.clone();
+        let (objects, tokens) = content::fetch(services, entry, &pod, &held).await?;
+        let mut kept = entry.volumes.lock().await;
+        kept.tokens.extend(tokens);
+        let contents = content::contents(&objects, &kept.tokens)?;
+        let facts = content::facts(services);
+        for volume in volumes.iter().filter(shows_api) {
+            at.clone_from(&volume.name);
+            let place = place(services, &entry.uid, volume)?;
+            let files = volume::files(&pod, &facts, volume, &contents)?;
+            blocking(move || writer::write(&place.path, &files, group)).await?;
         }
+        kept.written(&objects);
     }
-    Fact::VolumesReady
+    for volume in volumes.iter().filter(|v| !shows_api(v)) {
+        at.clone_from(&volume.name);
+        prepare_one(services, &entry.uid, volume, group).await?;
+    }
+    entry.volumes.open().await;
+    Ok(())
 }
 
 async fn prepare_one(
     services: &Arc<Services>,
     uid: &str,
-    pod: &Pod,
     volume: &Volume,
+    group: Option<u32>,
 ) -> Result<(), VolumeError> {
     let place = place(services, uid, volume)?;
-    let group = pod.spec.as_ref().and_then(fs_group);
-    if volume.config_map.is_some() || volume.secret.is_some() {
-        let files = content::fetch(services, pod, volume).await?;
-        return blocking(move || writer::write(&place.path, &files, group)).await;
-    }
     if let Some(host) = volume.host_path.clone() {
         return blocking(move || host_path::check(&host)).await;
     }
@@ -171,9 +211,9 @@ async fn prepare_one(
     blocking(move || empty_dir(&place.path, group)).await
 }
 
-async fn blocking(
-    work: impl FnOnce() -> Result<(), VolumeError> + Send + 'static,
-) -> Result<(), VolumeError> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, VolumeError> + Send + 'static,
+) -> Result<T, VolumeError> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| VolumeError::Refused(error.to_string()))?
 }

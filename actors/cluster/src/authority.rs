@@ -120,7 +120,17 @@ impl Authority {
     /// A client certificate: the user is the common name, each group an organisation
     /// (Kubernetes, "X509 client certificates").
     pub fn client(&self, user: &str, groups: &[&str]) -> Result<Issued, PkiError> {
-        let mut params = params(user, groups, LIFETIME)?;
+        self.client_for(user, groups, LIFETIME)
+    }
+
+    /// A client certificate that is good for so long.
+    pub fn client_for(
+        &self,
+        user: &str,
+        groups: &[&str],
+        lifetime: Duration,
+    ) -> Result<Issued, PkiError> {
+        let mut params = params(user, groups, lifetime)?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign_new(user, params)
     }

@@ -11,6 +11,7 @@
 //! | `kabuki-node/1`, `kabuki-snapshot/1` | servers | closed |
 //! | `kabuki-cluster/1` | members | closed |
 //! | `kabuki-join/1` | anyone | piped to a server |
+//! | `h2`, `http/1.1`, none | anyone; a certificate may be shown | piped to a server |
 //!
 //! What is piped stays encrypted from end to end: a worker hands bytes on and sees nothing.
 //!
@@ -18,7 +19,7 @@
 //! To add a protocol, add a line to `protocols.rs` and a door.
 //!
 //! Invariants: nothing of a connection is used before its certificate was verified, except by the
-//! door for joining; a node comes in only with the key that it joined with, and not after it was
+//! doors for joining and for HTTP (which has other ways to say who asks); a node comes in only with the key that it joined with, and not after it was
 //! removed; the number of handshakes and pipes is bounded; the socket outlives restarts.
 
 mod enter;
@@ -55,6 +56,8 @@ pub struct Doors {
     pub snapshot: Option<Arc<dyn Door>>,
     /// Machines that want to join. Without it they are piped to a server.
     pub join: Option<Arc<dyn Door>>,
+    /// The HTTP API. Without it its clients are piped to a server.
+    pub http: Option<Arc<dyn Door>>,
     /// Who is a member, and where the servers are.
     pub directory: Arc<dyn Directory>,
 }
@@ -68,6 +71,7 @@ impl Doors {
             cluster: None,
             snapshot: None,
             join: None,
+            http: None,
             directory,
         }
     }
@@ -100,6 +104,7 @@ pub struct Port {
 struct Inner {
     socket: TcpListener,
     name: String,
+    credentials: Credentials,
     protocols: Protocols,
     directory: Arc<dyn Directory>,
     pipes: Arc<Semaphore>,
@@ -123,6 +128,7 @@ impl Port {
             inner: Arc::new(Inner {
                 socket,
                 name: credentials.name().to_string(),
+                credentials,
                 protocols,
                 directory,
                 pipes: Arc::new(Semaphore::new(MAX_PIPES)),

@@ -20,10 +20,12 @@ pub struct Visitor {
     pub stream: TlsStream<TcpStream>,
     /// Where from.
     pub peer: SocketAddr,
-    /// Who, by a verified certificate; `None` only for those who join.
+    /// Who, by a verified certificate; `None` only for those who join, and over HTTP.
     pub who: Option<Identity>,
     /// The verified certificate.
     pub certificate: Option<CertificateDer<'static>>,
+    /// Over HTTP: a certificate was shown that is not good.
+    pub bad_certificate: bool,
 }
 
 /// What lies behind one of the port's protocols. Must not wait: long work goes into an actor.

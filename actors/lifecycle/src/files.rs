@@ -4,6 +4,8 @@ use k8s_openapi::api::core::v1::{HostAlias, PodSpec};
 
 /// Linux takes no longer host name, in bytes.
 const HOSTNAME_MAX: usize = 63;
+/// Nor a longer name for the node, dots included.
+const NODENAME_MAX: usize = 64;
 
 /// The pod's host name: its own, or its name as far as it fits.
 pub fn hostname(pod_name: &str, spec: &PodSpec) -> String {
@@ -25,6 +27,29 @@ pub fn fully_qualified(
 ) -> Option<String> {
     let subdomain = spec.subdomain.as_deref().filter(|s| !s.is_empty())?;
     Some(format!("{hostname}.{subdomain}.{namespace}.svc.{domain}"))
+}
+
+/// The name that the kernel knows the pod by: the one in DNS, if the pod asks for that and has one
+/// (`setHostnameAsFQDN`), else its host name.
+///
+/// # Errors
+/// When the name in DNS is too long for the kernel.
+pub fn kernel_name(
+    hostname: &str,
+    qualified: Option<&str>,
+    spec: &PodSpec,
+) -> Result<String, String> {
+    let Some(qualified) = qualified.filter(|_| spec.set_hostname_as_fqdn == Some(true)) else {
+        return Ok(hostname.to_string());
+    };
+    if qualified.len() > NODENAME_MAX {
+        return Err(format!(
+            "failed to construct FQDN from pod hostname and cluster domain, FQDN {qualified} is \
+             too long ({NODENAME_MAX} characters is the max, {} characters requested)",
+            qualified.len()
+        ));
+    }
+    Ok(qualified.to_string())
 }
 
 /// `/etc/hosts` of a pod with its own network.
@@ -76,6 +101,21 @@ fn aliases_text(aliases: &[HostAlias]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kernel_knows_the_name_in_dns_when_the_pod_asks_for_it() {
+        let mut spec = PodSpec::default();
+        let long = format!("web.{}.default.svc.cluster.local", "s".repeat(40));
+        assert_eq!(
+            kernel_name("web", Some(&long), &spec),
+            Ok("web".to_string())
+        );
+        spec.set_hostname_as_fqdn = Some(true);
+        assert_eq!(kernel_name("web", None, &spec), Ok("web".to_string()));
+        let name = "web.db.default.svc.cluster.local";
+        assert_eq!(kernel_name("web", Some(name), &spec), Ok(name.to_string()));
+        assert!(kernel_name("web", Some(&long), &spec).is_err());
+    }
 
     #[test]
     fn hosts_names_the_pod_and_its_aliases() {

@@ -19,6 +19,10 @@ mod backoff;
 mod container;
 mod effect;
 mod fact;
+mod health;
+mod image;
+mod order;
+mod restart;
 mod resume;
 mod sandbox;
 mod state;
@@ -27,12 +31,14 @@ mod stop;
 mod tests;
 
 pub use backoff::Backoff;
-pub use effect::{Effect, PodEvent, PullPolicy};
+pub use effect::{Effect, HookKind, PodEvent, PullPolicy};
 pub use fact::{Exit, Fact, ImageFailure, Instance, PullReport, Seen, SeenContainer};
 pub use state::{
-    Condition, Container, Deletion, Ended, Failure, Image, Life, PodState, Sandbox, Stop, Volumes,
+    Condition, Container, Deletion, Ended, Failure, Health, Hook, Image, Life, PodState, Sandbox,
+    Stop, Volumes,
 };
 
+use crate::containers::containers;
 use crate::status;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus};
@@ -137,7 +143,11 @@ impl PodMachine {
                 self.notice_deletion(now);
             }
             Fact::PodVanished => self.vanish(now),
-            Fact::Evicted { reason, message } => self.fail_pod(&reason, &message, now),
+            Fact::Evicted {
+                reason,
+                message,
+                grace_s,
+            } => self.evict(&reason, &message, grace_s, now),
             Fact::VolumesReady => self.volumes_ready(),
             Fact::VolumesFailed { volume, message } => self.volumes_failed(&volume, &message, now),
             Fact::SandboxReady { ips } => self.sandbox_ready(ips),
@@ -169,6 +179,16 @@ impl PodMachine {
             Fact::ContainerStarted { instance, at } => self.container_started(&instance, at),
             Fact::StartFailed { instance, message } => self.start_failed(&instance, message, now),
             Fact::ContainerExited { instance, exit } => self.container_exited(&instance, exit, now),
+            Fact::HookEnded {
+                instance,
+                hook,
+                failed,
+            } => self.hook_ended(&instance, hook, failed, now),
+            Fact::ProbeTurned {
+                instance,
+                probe,
+                healthy,
+            } => self.probe_turned(&instance, probe, healthy, now),
         }
     }
 
@@ -179,17 +199,23 @@ impl PodMachine {
         }
         self.end_with_sandbox(now);
         self.notice_deadline(now);
-        if self.is_ending() {
-            self.advance_ending(now);
-        } else {
+        for index in 0..self.state.containers.len() {
+            self.advance_post_start(index);
+        }
+        self.note_passed();
+        if !self.is_ending() {
             self.advance_volumes(now);
             self.advance_sandbox(now);
             for index in 0..self.state.containers.len() {
-                self.advance_container(index, now);
+                self.advance_stop(index, now);
+                self.restart_when_ended(index, now);
+                if self.may_start(index) {
+                    self.advance_container(index, now);
+                }
             }
-            if self.is_ending() {
-                self.advance_ending(now);
-            }
+        }
+        if self.is_ending() {
+            self.advance_ending(now);
         }
         let status = status::of(&self.pod, &self.host, &mut self.state, now);
         if status != self.status {
@@ -229,13 +255,7 @@ impl PodMachine {
         let state = &self.state;
         let mut due: Vec<Timestamp> = Vec::new();
         for container in &state.containers {
-            due.extend(
-                container
-                    .stop
-                    .as_ref()
-                    .filter(|s| !s.killed)
-                    .map(|s| s.deadline),
-            );
+            due.extend(self.stop_due(container));
             if !self.is_ending() {
                 due.extend(container.due());
             }
@@ -253,17 +273,18 @@ impl PodMachine {
         self.pod.spec.as_ref().unwrap_or(&NONE)
     }
 
-    /// Makes the list of containers that of the manifest; containers cannot be added or removed
-    /// later, so this matters at the start and for a stored state of another version.
+    /// Makes the list of containers that of the manifest. Later only ephemeral containers are
+    /// added, so this matters at the start and for a stored state of another version.
     fn match_spec(&mut self) {
         let spec = self.pod.spec.clone().unwrap_or_default();
         let mut old = std::mem::take(&mut self.state.containers);
-        for wanted in &spec.containers {
+        for (role, wanted) in containers(&spec) {
             let held = old.iter().position(|c| c.name == wanted.name);
-            let container = match held {
+            let mut container = match held {
                 Some(at) => old.swap_remove(at),
                 None => Container::new(&wanted.name, wanted.image.as_deref().unwrap_or_default()),
             };
+            container.role = role;
             self.state.containers.push(container);
         }
     }

@@ -3,7 +3,7 @@
 //! Classes" and "Resource Management for Pods and Containers").
 
 use k8s_openapi::api::core::v1::{Container, Pod};
-use kabuki_model::kind::pod::{Qos, qos};
+use kabuki_model::kind::pod::{Qos, pod_limit, pod_request, qos, together};
 use kabuki_model::quantity::Quantity;
 
 /// `status.qosClass`.
@@ -106,21 +106,44 @@ pub fn container_limits(container: &Container) -> Limits {
     }
 }
 
-/// The limits of the pod as a whole: the sums, as far as every container has one.
+/// The limits of the pod as a whole: its own, or what its containers need together as far as
+/// every one of them has a limit.
 pub fn pod_limits(pod: &Pod) -> Limits {
-    let containers = pod.spec.as_ref().map_or(&[][..], |s| &s.containers);
-    let cpu: Quantity = containers.iter().filter_map(|c| request(c, "cpu")).sum();
-    let sum = |name: &str| -> Option<Quantity> {
-        containers
-            .iter()
-            .map(|c| amount(c, true, name))
-            .sum::<Option<Quantity>>()
+    let Some(spec) = &pod.spec else {
+        return Limits::default();
     };
+    let asked = together(spec, |c| Some(request(c, "cpu").unwrap_or(Quantity::ZERO)));
+    let cpu = pod_request(spec, "cpu").or(asked).unwrap_or(Quantity::ZERO);
+    let limit = |name: &str| {
+        let own = pod_limit(spec, name).filter(|q| !q.is_zero());
+        own.or_else(|| together(spec, |c| amount(c, true, name)))
+    };
+    let some = |q: &Quantity| !q.is_zero();
     Limits {
         cpu_shares: shares(cpu.milli_ceil()),
-        cpu_quota_us: sum("cpu").map(|q| quota_us(q.milli_ceil())),
-        memory: sum("memory").map(|q| q.value_ceil()),
+        cpu_quota_us: limit("cpu").filter(some).map(|q| quota_us(q.milli_ceil())),
+        memory: limit("memory").filter(some).map(|q| q.value_ceil()),
     }
+}
+
+/// What a container was promised of memory: its request, and an equal part of what the pod as a
+/// whole asks for beyond those.
+fn promised_memory(pod: &Pod, container: &Container) -> i64 {
+    let own = request(container, "memory").map_or(0, |q| q.value_ceil());
+    let Some(spec) = &pod.spec else {
+        return own;
+    };
+    let Some(whole) = pod_request(spec, "memory") else {
+        return own;
+    };
+    let asked = spec.containers.iter().filter_map(|c| request(c, "memory"));
+    let rest = whole
+        .value_ceil()
+        .saturating_sub(asked.sum::<Quantity>().value_ceil());
+    let count = i64::try_from(spec.containers.len())
+        .unwrap_or(i64::MAX)
+        .max(1);
+    own.saturating_add(rest.max(0) / count)
 }
 
 /// `oom_score_adj`: the more memory a container was promised, the later it is killed.
@@ -133,7 +156,7 @@ pub fn oom_score_adj(pod: &Pod, container: &Container, node_memory: i64) -> i32 
     if class == QosClass::BestEffort {
         return 1000;
     }
-    let promised = i128::from(request(container, "memory").map_or(0, |q| q.value_ceil()));
+    let promised = i128::from(promised_memory(pod, container));
     let score = 1000 - 1000 * promised / i128::from(node_memory.max(1));
     // Above every guaranteed one, below every best-effort one.
     i32::try_from(score.clamp(3, 999)).unwrap_or(999)
@@ -192,5 +215,26 @@ mod tests {
         );
         assert_eq!(oom_score_adj(&pod, &spec.containers[0], 1 << 30), 750);
         assert_eq!(oom_score_adj(&pod, &spec.containers[1], 1), 3);
+    }
+
+    #[test]
+    fn a_pod_has_room_for_its_start_and_its_own_limits_count_first() {
+        let limit = |memory: &str| json!({"limits": {"memory": memory}});
+        let mut pod = pod(&[limit("100Mi")]);
+        let spec = pod.spec.as_mut().expect("a spec");
+        let init = json!([{"name": "i", "resources": limit("1Gi")}]);
+        spec.init_containers = serde_json::from_value(init).expect("containers");
+        assert_eq!(pod_limits(&pod).memory, Some(1 << 30));
+        let spec = pod.spec.as_mut().expect("a spec");
+        let whole = json!({"limits": {"memory": "2Gi", "cpu": "2"}, "requests": {"memory": "1Gi"}});
+        spec.resources = serde_json::from_value(whole).expect("resources");
+        let limits = pod_limits(&pod);
+        assert_eq!(
+            (limits.memory, limits.cpu_quota_us),
+            (Some(2 << 30), Some(200_000))
+        );
+        let spec = pod.spec.as_ref().expect("a spec");
+        // A half of the node's memory is promised.
+        assert_eq!(oom_score_adj(&pod, &spec.containers[0], 2 << 30), 500);
     }
 }

@@ -5,6 +5,7 @@ mod containers;
 
 pub use containers::{container_id, instance_id};
 
+use crate::containers::Role;
 use crate::machine::{Host, Life, PodState};
 use crate::resources::qos_class;
 use jiff::Timestamp;
@@ -14,8 +15,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 /// The whole status. Notes in `state` since when each condition has its value.
 pub(crate) fn of(pod: &Pod, host: &Host, state: &mut PodState, now: Timestamp) -> PodStatus {
     let phase = phase(pod, state);
-    let containers = containers::of(pod, state);
-    let conditions = conditions::of(pod, state, &phase, &containers, now);
+    let containers = containers::of(pod, state, Role::Main.list());
+    let init = containers::of(pod, state, Role::Init.list());
+    let added = containers::of(pod, state, Role::Ephemeral.list());
+    let conditions = conditions::of(pod, state, &phase, now);
     let host_network = pod
         .spec
         .as_ref()
@@ -30,6 +33,8 @@ pub(crate) fn of(pod: &Pod, host: &Host, state: &mut PodState, now: Timestamp) -
         phase: Some(phase),
         conditions: Some(conditions),
         container_statuses: Some(containers),
+        init_container_statuses: (!init.is_empty()).then_some(init),
+        ephemeral_container_statuses: (!added.is_empty()).then_some(added),
         host_ip: host.ips.first().cloned(),
         host_ips: listed(&host.ips, |ip| HostIP { ip }),
         pod_ip: ips.first().cloned(),
@@ -58,10 +63,20 @@ fn phase(pod: &Pod, state: &PodState) -> String {
     if let Some(phase) = &state.final_phase {
         return phase.clone();
     }
+    let prepares = |c: &crate::machine::Container| match c.role {
+        Role::Init => !c.passed,
+        Role::Sidecar => !c.passed && !state.was_initialized(),
+        Role::Main | Role::Ephemeral => false,
+    };
+    if state.containers.iter().any(prepares) {
+        return "Pending".to_string();
+    }
     let policy = pod.spec.as_ref().and_then(|s| s.restart_policy.as_deref());
     let (mut waiting, mut running, mut stopped, mut succeeded) = (0, 0, 0, 0);
-    for container in &state.containers {
+    for container in state.containers.iter().filter(|c| c.role == Role::Main) {
         let ended = match &container.life {
+            // Its `postStart` hook is part of its start.
+            Life::Running { .. } if !container.is_settled() => container.last.as_ref(),
             Life::Running { .. } => {
                 running += 1;
                 continue;
@@ -78,10 +93,15 @@ fn phase(pod: &Pod, state: &PodState) -> String {
         }
     }
     let always = matches!(policy, None | Some("Always"));
+    // A final phase is told when nothing runs any more, also not what accompanies the pod.
+    let accompanied = state.containers.iter().any(|c| {
+        let others = matches!(c.role, Role::Sidecar | Role::Ephemeral);
+        others && c.is_live()
+    });
     let phase = match (waiting, running) {
         (1.., _) => "Pending",
         (0, 1..) => "Running",
-        _ if always => "Running",
+        _ if always || accompanied => "Running",
         _ if stopped == succeeded => "Succeeded",
         _ if policy == Some("Never") => "Failed",
         _ => "Running",

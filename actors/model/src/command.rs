@@ -2,6 +2,7 @@
 //! operations happen, or none.
 
 use crate::object::{ObjectKey, Stored};
+use crate::view::Index;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -45,13 +46,26 @@ pub enum Op {
         /// What must hold of the present object.
         expect: Expect,
     },
+    /// Changes nothing, but the transaction fails when another object than this one is found
+    /// under a value of an index: what must be unique in the cluster stays so.
+    Vacant {
+        /// Which object may be found there.
+        key: ObjectKey,
+        /// The index.
+        index: Index,
+        /// The value.
+        value: Arc<str>,
+    },
 }
 
 impl Op {
     /// The object that the operation is about.
     pub fn key(&self) -> &ObjectKey {
         match self {
-            Self::Put { key, .. } | Self::Delete { key, .. } | Self::Require { key, .. } => key,
+            Self::Put { key, .. }
+            | Self::Delete { key, .. }
+            | Self::Require { key, .. }
+            | Self::Vacant { key, .. } => key,
         }
     }
 }

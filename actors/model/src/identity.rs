@@ -6,6 +6,13 @@ use serde::{Deserialize, Serialize};
 pub const GROUP_MASTERS: &str = "system:masters";
 /// The group of every authenticated caller.
 pub const GROUP_AUTHENTICATED: &str = "system:authenticated";
+/// The group of those of whom nothing is known.
+pub const GROUP_UNAUTHENTICATED: &str = "system:unauthenticated";
+/// The user name of those of whom nothing is known.
+pub const ANONYMOUS: &str = "system:anonymous";
+/// The group of every service account; those of one namespace are also in a group of this name,
+/// a colon and the namespace.
+pub const GROUP_SERVICE_ACCOUNTS: &str = "system:serviceaccounts";
 /// The group of every node agent.
 pub const GROUP_NODES: &str = "system:nodes";
 /// The group of nodes that hold the cluster's state.
@@ -17,7 +24,8 @@ pub const GROUP_SERVERS: &str = "system:servers";
 pub struct Identity {
     /// The user name, for example `kabuki-admin` or `system:node:web-1`.
     pub user: String,
-    /// The groups, without [`GROUP_AUTHENTICATED`], which every identity has.
+    /// The groups, without [`GROUP_AUTHENTICATED`], which every identity has
+    /// that is not anonymous.
     pub groups: Vec<String>,
 }
 
@@ -50,6 +58,34 @@ impl Identity {
         Self::new(format!("system:node:{name}"), [GROUP_NODES.to_string()])
     }
 
+    /// One of whom nothing is known.
+    pub fn anonymous() -> Self {
+        Self::new(ANONYMOUS, [GROUP_UNAUTHENTICATED.to_string()])
+    }
+
+    /// A service account (Kubernetes, "Service account tokens").
+    pub fn service_account(namespace: &str, name: &str) -> Self {
+        let groups = [
+            GROUP_SERVICE_ACCOUNTS.to_string(),
+            format!("{GROUP_SERVICE_ACCOUNTS}:{namespace}"),
+        ];
+        Self::new(format!("system:serviceaccount:{namespace}:{name}"), groups)
+    }
+
+    /// Whether nothing is known of the caller.
+    pub fn is_anonymous(&self) -> bool {
+        self.user == ANONYMOUS || self.groups.iter().any(|g| g == GROUP_UNAUTHENTICATED)
+    }
+
+    /// All groups, with the one that everyone has who is not anonymous.
+    pub fn all_groups(&self) -> Vec<String> {
+        let mut all = self.groups.clone();
+        if !self.is_anonymous() && !all.iter().any(|g| g == GROUP_AUTHENTICATED) {
+            all.push(GROUP_AUTHENTICATED.to_string());
+        }
+        all
+    }
+
     /// Whether this is a node that holds the cluster's state, and may speak for others.
     pub fn is_server(&self) -> bool {
         self.node_name().is_some() && self.in_group(GROUP_SERVERS)
@@ -68,6 +104,7 @@ impl Identity {
 
     /// Whether the caller is a member of `group`.
     pub fn in_group(&self, group: &str) -> bool {
-        group == GROUP_AUTHENTICATED || self.groups.iter().any(|g| g == group)
+        let implied = group == GROUP_AUTHENTICATED && !self.is_anonymous();
+        implied || self.groups.iter().any(|g| g == group)
     }
 }

@@ -2,11 +2,15 @@
 //! `explain` of a kind all come from its entry, so adding a kind is one [`KindRules`]
 //! implementation and one line in the private list of `kind/registry.rs`.
 
+mod address;
 mod amounts;
 mod any;
 mod configmap;
 mod deployment;
+mod endpoints;
+mod endpointslice;
 mod event;
+mod lease;
 mod metadata;
 mod namespace;
 mod node;
@@ -16,7 +20,9 @@ mod registry;
 mod replicaset;
 mod rules;
 mod secret;
+pub mod service;
 mod serviceaccount;
+mod servicecidr;
 mod workload;
 
 pub use any::{AnyObject, Decoded};

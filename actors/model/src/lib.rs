@@ -4,6 +4,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`allocation`] | the ranges of services' addresses and ports, and what a service holds of them |
 //! | [`bootstrap_token`] | the Secrets by which machines join |
 //! | [`codec`] | the binary format of frames and log entries |
 //! | [`object`] | keys, resources and the stored object with its lazily decoded form |
@@ -15,8 +16,10 @@
 //! | [`kind`] | the registry: one entry per kind |
 //! | [`identity`] | who asks |
 //! | [`quantity`] | exact arithmetic on resource quantities |
+//! | [`schema`] | the fields of each type: protobuf numbers, how lists merge |
 //! | [`selector`] | label and field selectors, compiled list requests |
 //! | [`percent`] | numbers that may be percentages, bounds of rolling updates |
+//! | [`managed_fields`] | who owns which fields, and server-side apply |
 //! | [`manifest`] | streams of objects as people write them |
 //! | [`patch`] | JSON, merge and strategic patches, and the three-way patch of `apply` |
 //! | [`event`] | recording what happened to an object |
@@ -24,11 +27,14 @@
 //! | [`hash`] | the hash of a pod template |
 //! | [`jsonpath`] | `kubectl`'s JSONPath templates |
 //! | [`reference`] | owners, and references for events |
+//! | [`review`] | objects that are answered at once and never stored |
+//! | [`service_token`] | the tokens of service accounts |
 //! | [`service`] | Services and endpoints as nodes keep them |
 //! | [`printing`] | cells and rows of tables |
 //! | [`syntax`] | the syntaxes of names and keys |
 //! | [`taint`] | taints, and which pods bear them |
 
+pub mod allocation;
 pub mod bootstrap_token;
 pub mod codec;
 pub mod command;
@@ -38,6 +44,7 @@ pub mod hash;
 pub mod identity;
 pub mod jsonpath;
 pub mod kind;
+pub mod managed_fields;
 pub mod manifest;
 pub mod object;
 pub mod patch;
@@ -46,8 +53,11 @@ pub mod printing;
 pub mod quantity;
 pub mod reference;
 pub mod request;
+pub mod review;
+pub mod schema;
 pub mod selector;
 pub mod service;
+pub mod service_token;
 pub mod status;
 pub mod syntax;
 pub mod taint;

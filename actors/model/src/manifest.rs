@@ -139,6 +139,24 @@ pub struct Manifests<'a> {
     pending: std::vec::IntoIter<Result<ManifestObject, ManifestError>>,
 }
 
+/// Reads one document of YAML (of which JSON is a part) as a JSON value: the body of a request.
+/// Duplicate keys are refused.
+///
+/// # Errors
+/// What is wrong, with its line, beginning with 1.
+pub fn from_yaml(text: &str) -> Result<Value, String> {
+    let document = Document {
+        number: 1,
+        line: 1,
+        text,
+        json: false,
+    };
+    let mut value =
+        strict::read(&document).map_err(|(line, why)| format!("line {}: {why}", line + 1))?;
+    strict::octal_modes(&mut value);
+    Ok(value)
+}
+
 impl Iterator for Manifests<'_> {
     type Item = Result<ManifestObject, ManifestError>;
 

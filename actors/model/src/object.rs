@@ -4,7 +4,7 @@
 mod body;
 mod resource;
 
-pub use body::{DecodeError, Stored, canonical_json};
+pub use body::{DecodeError, Stored, canonical_json, with_managed_fields};
 pub use resource::Resource;
 
 use serde::{Deserialize, Serialize};

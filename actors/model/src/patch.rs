@@ -78,6 +78,9 @@ pub fn apply(kind: PatchType, target: &Value, patch: &Value) -> Result<Value, Pa
             Ok(patched)
         }
         PatchType::Strategic => strategic_patch(target, patch),
+        PatchType::Apply { .. } => Err(PatchError::Malformed(
+            "an applied configuration is no patch of an object alone: it needs its owners".into(),
+        )),
     }
 }
 

@@ -78,6 +78,36 @@ pub enum Request {
         /// How it is then deleted.
         options: DeleteOptions,
     },
+    /// Asks for a token of a service account, as nodes do for their pods: [`Content::Token`].
+    Token {
+        /// The service account.
+        account: ObjectKey,
+        /// Whom it is shown to; empty is the API itself.
+        audiences: Vec<String>,
+        /// For how many seconds it is good.
+        expiration_s: i64,
+        /// The name and uid of the pod that it ends with.
+        bound_pod: Option<(String, String)>,
+    },
+    /// Asks for a token of a service account in Kubernetes' words (the `token` subresource):
+    /// [`Content::Document`], the `authentication.k8s.io/v1` `TokenRequest` with its status.
+    TokenRequest {
+        /// The service account.
+        account: ObjectKey,
+        /// The `TokenRequest` as JSON.
+        object: Bytes,
+        /// Everything but the token itself.
+        dry_run: bool,
+    },
+    /// Creates an object that is answered at once and never stored: [`Content::Document`].
+    Review {
+        /// Which of them.
+        kind: crate::review::ReviewKind,
+        /// Where; empty for those that belong to the whole cluster.
+        namespace: Arc<str>,
+        /// The object as JSON.
+        object: Bytes,
+    },
 }
 
 /// A placement that the scheduler decided.
@@ -100,6 +130,8 @@ pub enum Subresource {
     Scale,
     /// `finalize`: only `.spec.finalizers` of a namespace changes.
     Finalize,
+    /// `ephemeralcontainers`: only `.spec.ephemeralContainers` of a pod changes.
+    EphemeralContainers,
 }
 
 /// How a patch is to be read.
@@ -111,6 +143,11 @@ pub enum PatchType {
     Merge,
     /// Kubernetes' strategic merge patch.
     Strategic,
+    /// A configuration for server-side apply; the object is created when there is none.
+    Apply {
+        /// Whether fields that others own are taken from them.
+        force: bool,
+    },
 }
 
 /// What happens with fields that the kind does not have (`fieldValidation`).
@@ -211,6 +248,15 @@ pub enum Content {
     List(ObjectList),
     /// The outcome of each binding, in order: `None` when it was done.
     Bindings(Vec<Option<crate::StatusError>>),
+    /// A token that was issued.
+    Token {
+        /// The token. A secret.
+        token: String,
+        /// When it is to be replaced: seconds since the epoch.
+        expires_s: i64,
+    },
+    /// An object that was made for this answer alone, as JSON. It may hold a secret.
+    Document(Bytes),
 }
 
 /// The objects of a list, at one revision.
@@ -239,7 +285,7 @@ impl Answer {
     pub fn into_object(self) -> Option<Arc<Stored>> {
         match self.content {
             Content::Object(object) => Some(object),
-            Content::List(_) | Content::Bindings(_) => None,
+            _ => None,
         }
     }
 
@@ -247,7 +293,7 @@ impl Answer {
     pub fn into_list(self) -> Option<ObjectList> {
         match self.content {
             Content::List(list) => Some(list),
-            Content::Object(_) | Content::Bindings(_) => None,
+            _ => None,
         }
     }
 }

@@ -2,15 +2,19 @@
 //! each Service and EndpointSlice of the cluster. The proxy's plan and the name server's zone are
 //! functions of these records; neither looks at the API's own types.
 
+use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 mod decode;
+mod directory;
 
 pub use decode::{PROXY_NAME_LABEL, SERVICE_NAME_LABEL};
+pub use directory::{Directory, Known, ServiceEntry};
 
 /// `namespace/name` of a service.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ServiceKey {
     /// Its namespace.
     pub namespace: Arc<str>,
@@ -18,8 +22,14 @@ pub struct ServiceKey {
     pub name: Arc<str>,
 }
 
+impl fmt::Display for ServiceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
 /// A protocol of the transport layer (`v1` `Protocol`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Protocol {
     /// `TCP`
     Tcp,
@@ -30,7 +40,7 @@ pub enum Protocol {
 }
 
 /// `spec.type`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ServiceType {
     /// `ClusterIP`; headless when the record has no cluster address.
     ClusterIp,
@@ -43,7 +53,7 @@ pub enum ServiceType {
 }
 
 /// `spec.externalTrafficPolicy`, `spec.internalTrafficPolicy`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum TrafficPolicy {
     /// Every endpoint.
     Cluster,
@@ -52,7 +62,7 @@ pub enum TrafficPolicy {
 }
 
 /// `spec.trafficDistribution`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum TrafficDistribution {
     /// No preference.
     Any,
@@ -63,7 +73,7 @@ pub enum TrafficDistribution {
 }
 
 /// A Service.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceRecord {
     /// Which.
     pub key: ServiceKey,
@@ -99,7 +109,7 @@ pub struct ServiceRecord {
 }
 
 /// One of `spec.ports`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServicePort {
     /// `name`; empty when the service has one port without a name.
     pub name: Arc<str>,
@@ -112,7 +122,7 @@ pub struct ServicePort {
 }
 
 /// An EndpointSlice.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SliceRecord {
     /// `metadata.name`, unique in the namespace.
     pub name: Arc<str>,
@@ -125,7 +135,7 @@ pub struct SliceRecord {
 }
 
 /// One of an EndpointSlice's `ports`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointPort {
     /// `name`: the service port's name.
     pub name: Arc<str>,
@@ -136,7 +146,7 @@ pub struct EndpointPort {
 }
 
 /// One of an EndpointSlice's `endpoints`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointRecord {
     /// The first of `addresses` (consumers may treat them as fungible; Kubernetes uses the first).
     pub address: IpAddr,

@@ -75,6 +75,7 @@ pub enum CauseReason {
     FieldValueTooLong,
     FieldValueTooMany,
     FieldValueTypeInvalid,
+    FieldManagerConflict,
 }
 
 impl Cause {

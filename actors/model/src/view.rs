@@ -30,12 +30,19 @@ pub trait View: Send + Sync {
 }
 
 /// What objects are also found by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub enum Index {
     /// Dependents, by the uid of each of their owners.
     Owner,
     /// Pods, by the node that they are bound to.
     Node,
+    /// Services, by each of their cluster addresses.
+    ServiceAddress,
+    /// Services, by each port of the nodes that they hold, as
+    /// [`port_value`](crate::allocation::port_value) names it.
+    NodePort,
 }
 
 /// The index entries of an object, read from its JSON without decoding the rest of it.
@@ -66,6 +73,11 @@ pub fn index_entries(key: &ObjectKey, json: &[u8]) -> Vec<(Index, String)> {
         metadata: Meta,
     }
     let mut entries = Vec::new();
+    if key.resource == Resource::SERVICES
+        && let Ok(service) = serde_json::from_slice(json)
+    {
+        entries = crate::allocation::held(&service);
+    }
     let owners = if key.resource == Resource::PODS {
         let Ok(indexed) = serde_json::from_slice::<Indexed>(json) else {
             return entries;

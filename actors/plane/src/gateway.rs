@@ -17,9 +17,11 @@
 //! visible to every later read.
 
 mod actor;
+mod freshness;
 mod local;
 mod message;
 mod pages;
+mod past;
 mod perform;
 mod route;
 

@@ -23,6 +23,7 @@ mod output;
 mod server_call;
 
 pub use door::Sessions;
+pub(crate) use node_access::open_node;
 pub use server_call::{ServerCalls, SignNode};
 
 use crate::gateway::GatewayHandle;

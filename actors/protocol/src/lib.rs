@@ -10,14 +10,17 @@
 //! | [`frame`] | how frames are cut out of a byte stream |
 //! | [`join`] | a machine that wants to become a node, to a server |
 //! | [`cluster`] | members among each other |
+//! | [`front`] | the HTTP API to the control plane behind it |
 
 pub mod api;
 pub mod client;
 pub mod cluster;
 pub mod frame;
+pub mod front;
 pub mod join;
 pub mod node;
 pub mod session;
 
 pub use api::{Api, ApiHandle, Watch};
+pub use front::{Front, FrontHandle};
 pub use node::{Node, NodeHandle, NodeStream};

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use kabuki_model::StatusError;
 use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -78,6 +79,26 @@ pub enum NodeRequest {
         /// Which.
         reference: String,
     },
+    /// Looks a name up in the node's name server: one [`FromNode::Name`].
+    DnsLookup {
+        /// The name.
+        name: String,
+        /// The type of record: `A`.
+        kind: String,
+        /// As this pod would, with its search list; it must be on the node.
+        from: Option<PodRef>,
+    },
+    /// Where a connection to a service would go: one [`FromNode::Connection`].
+    TraceService {
+        /// Where to.
+        to: SocketAddr,
+        /// `TCP`, `UDP` or `SCTP`
+        protocol: String,
+        /// Where from; `None` is a pod of the node.
+        from: Option<IpAddr>,
+    },
+    /// What the node, its pods and their containers use: one [`FromNode::Metrics`].
+    Metrics,
 }
 
 /// A pod by name, and by uid when the caller knows it.
@@ -180,6 +201,130 @@ pub enum FromNode {
     Checks(Vec<HostCheck>),
     /// The end: of a process its outcome, of anything else success or why it failed.
     Done(Result<Outcome, StatusError>),
+    /// What a lookup found.
+    Name(NameAnswer),
+    /// Where a connection would go.
+    Connection(ConnectionTrace),
+    /// What is used.
+    Metrics(NodeMetrics),
+}
+
+/// Where a connection would go, as the node's packet filter says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionTrace {
+    /// `namespace/name:port` of the service; empty when there is none.
+    pub service: String,
+    /// What decides, in order.
+    pub steps: Vec<String>,
+    /// The end.
+    pub fate: ConnectionFate,
+}
+
+/// What becomes of a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConnectionFate {
+    /// No service: it goes to the address itself.
+    Untouched,
+    /// It is refused at once, for this reason.
+    Refused(String),
+    /// It is thrown away, for this reason.
+    Dropped(String),
+    /// It goes to one of these.
+    Sent(Vec<EndpointShare>),
+    /// The client is remembered, and goes where it went before.
+    Again(SocketAddr),
+}
+
+/// An endpoint, and how often it is picked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointShare {
+    /// Where it is.
+    pub endpoint: SocketAddr,
+    /// Once in so many times.
+    pub one_in: u32,
+}
+
+/// What a node, its pods and their containers use at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeMetrics {
+    /// The node.
+    pub node: String,
+    /// When, in milliseconds since the epoch.
+    pub at_ms: i64,
+    /// The whole machine.
+    pub usage: Usage,
+    /// What pods can have of it: thousandths of a processor.
+    pub cpu_milli: i64,
+    /// What pods can have of it: bytes of memory.
+    pub memory_bytes: i64,
+    /// The file system of pods.
+    pub file_system: FileSystem,
+    /// The file system of images.
+    pub image_file_system: FileSystem,
+    /// The pods that run.
+    pub pods: Vec<PodMetrics>,
+}
+
+/// What a pod and its containers use.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodMetrics {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// All of it.
+    pub usage: Usage,
+    /// Its containers, by name.
+    pub containers: Vec<ContainerMetrics>,
+    /// Bytes of its files on the node: writable layers, volumes, logs; counted rarely.
+    pub disk_bytes: u64,
+    /// Their number.
+    pub disk_inodes: u64,
+}
+
+/// What a container uses.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerMetrics {
+    /// Its name.
+    pub name: String,
+    /// What it uses.
+    pub usage: Usage,
+}
+
+/// What something uses. What cannot be measured is zero.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Billionths of a processor, over the last seconds.
+    pub cpu_nanocores: u64,
+    /// CPU time in all, in nanoseconds.
+    pub cpu_ns: u64,
+    /// Memory without what could be dropped at once.
+    pub memory_working_set_bytes: u64,
+    /// Memory.
+    pub memory_usage_bytes: u64,
+    /// Memory that belongs to no file.
+    pub memory_rss_bytes: u64,
+    /// Bytes received from the network.
+    pub received_bytes: u64,
+    /// Bytes sent to it.
+    pub sent_bytes: u64,
+    /// Processes and threads.
+    pub pids: u64,
+}
+
+/// The room on a file system.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileSystem {
+    /// All bytes.
+    pub capacity_bytes: u64,
+    /// Those that are free for everyone.
+    pub available_bytes: u64,
+    /// All files that it can take.
+    pub inodes: u64,
+    /// How many more.
+    pub inodes_free: u64,
 }
 
 /// How a stream ended that did not fail.
@@ -249,4 +394,21 @@ pub struct HostCheck {
     pub found: String,
     /// What its lack costs; empty when it is there.
     pub cost: String,
+}
+
+/// What a lookup of a name found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameAnswer {
+    /// The names that were tried, each with the code of its answer: `NXDOMAIN`. The last one
+    /// counts.
+    pub tried: Vec<(String, String)>,
+    /// Its records, as in a zone file.
+    pub records: Vec<String>,
+    /// Where the answer is from: `zone`, `cache`, `stale cache`, `upstream`, `nobody`.
+    pub source: String,
+    /// The server that gave it, when it was another one.
+    pub server: Option<String>,
+    /// How old it is, in seconds: for how long it has been kept, or for how long the service has
+    /// been as it is.
+    pub age_s: Option<u64>,
 }

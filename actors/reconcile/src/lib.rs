@@ -18,13 +18,27 @@
 //! | `node_lifecycle` | what a node's conditions mean: taints, pods that are not ready |
 //! | `taint_eviction` | pods leave nodes whose taints they do not bear |
 //! | `token_cleaner` | bootstrap tokens that have expired |
+//! | `endpointslice` | the pods behind every service |
+//! | `endpoints` | the same in its older form |
+//! | `mirroring` | EndpointSlices of Endpoints that people make |
+//! | `cluster_services` | the services `kubernetes` and `kube-dns`, and their range |
+//! | `service_cidr` | ranges of services' addresses that are being deleted |
+//! | `load_balancer` | services that the nodes answer for on their own addresses |
+//! | `root_ca` | the cluster's certificates in every namespace |
 //!
 //! [`liveness`] is no controller: what the leader makes of nodes that it does not hear of.
 
+mod cluster_services;
 mod deployment;
+mod endpoint;
+mod endpoints;
+mod endpointslice;
 mod event_expiry;
 mod garbage;
+mod generated;
 pub mod liveness;
+mod load_balancer;
+mod mirroring;
 mod namespace;
 mod node_lifecycle;
 mod ownership;
@@ -34,7 +48,10 @@ mod reconciler;
 mod replicaset;
 mod report;
 mod requests;
+mod root_ca;
+mod service_cidr;
 mod serviceaccount;
+mod slices;
 mod taint_eviction;
 mod token_cleaner;
 #[cfg(test)]
@@ -58,5 +75,12 @@ pub fn all() -> Vec<Arc<dyn Reconciler>> {
         Arc::new(node_lifecycle::NodeLifecycle),
         Arc::new(taint_eviction::TaintEviction),
         Arc::new(token_cleaner::TokenCleaner),
+        Arc::new(endpointslice::EndpointSlices),
+        Arc::new(endpoints::EndpointsObjects),
+        Arc::new(mirroring::Mirroring),
+        Arc::new(cluster_services::ClusterServices),
+        Arc::new(service_cidr::ServiceCidrs),
+        Arc::new(load_balancer::LoadBalancers),
+        Arc::new(root_ca::RootCa),
     ]
 }

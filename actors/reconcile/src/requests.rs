@@ -56,6 +56,19 @@ pub(crate) fn patch(object: &Stored, metadata: Value, spec: Option<Value>) -> Re
     }
 }
 
+/// Replaces exactly the form of the object that was looked at.
+pub(crate) fn replace(stored: &Stored, object: &impl Serialize) -> Request {
+    let mut body = value_of(object);
+    body["metadata"]["uid"] = stored.uid.to_string().into();
+    body["metadata"]["resourceVersion"] = stored.revision.to_string().into();
+    Request::Update {
+        key: stored.key.clone(),
+        subresource: None,
+        object: body.to_string().into(),
+        options: options(),
+    }
+}
+
 /// Replaces the status. Only one controller writes it, so whatever else of the object changed
 /// meanwhile does not matter: the change makes the controller look again.
 pub(crate) fn set_status(object: &Stored, status: &impl Serialize) -> Request {

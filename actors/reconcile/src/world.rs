@@ -266,6 +266,7 @@ impl World {
                 self.check(key, &body["metadata"])?;
                 self.change(key, |present| match subresource {
                     Some(Subresource::Status) => present["status"] = body["status"].clone(),
+                    None => *present = replaced(present, body),
                     _ => present["spec"] = body["spec"].clone(),
                 });
             }
@@ -342,4 +343,24 @@ impl World {
             meta["deletionGracePeriodSeconds"] = json!(grace);
         });
     }
+}
+
+/// The object of an update, with what only the server writes.
+fn replaced(present: &Value, mut body: Value) -> Value {
+    for field in [
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "generation",
+    ] {
+        body["metadata"][field] = present["metadata"][field].clone();
+    }
+    if let Some(meta) = body["metadata"].as_object_mut() {
+        meta.remove("resourceVersion");
+        meta.retain(|_, value| !value.is_null());
+    }
+    for field in ["apiVersion", "kind"] {
+        body[field] = present[field].clone();
+    }
+    body
 }

@@ -80,6 +80,14 @@ impl Amounts {
             running.add(&of(container));
         }
         running.at_least(&peak);
+        // What a pod asks for as a whole counts instead.
+        let whole = |name| kabuki_model::kind::pod::pod_request(spec, name);
+        if let Some(cpu) = whole("cpu") {
+            running.cpu_milli = cpu.milli_ceil();
+        }
+        if let Some(memory) = whole("memory") {
+            running.memory = memory.value_ceil();
+        }
         running.add(&Self::read(spec.overhead.as_ref()));
         running.pods = 1;
         running

@@ -103,6 +103,13 @@ impl Store {
                 }))
             }
             Op::Require { key, expect } => self.check(key, expect).map(|()| None),
+            Op::Vacant { key, index, value } => {
+                let mut holders = self.state.indexed(*index, value);
+                match holders.find(|o| o.key != *key) {
+                    Some(other) => Err(Some(other.revision)),
+                    None => Ok(None),
+                }
+            }
         }
     }
 

@@ -71,6 +71,8 @@ pub(crate) fn index_number(index: Index) -> u8 {
     match index {
         Index::Owner => 1,
         Index::Node => 2,
+        Index::ServiceAddress => 3,
+        Index::NodePort => 4,
     }
 }
 
@@ -78,6 +80,8 @@ pub(crate) fn index_of(number: u8) -> Option<Index> {
     match number {
         1 => Some(Index::Owner),
         2 => Some(Index::Node),
+        3 => Some(Index::ServiceAddress),
+        4 => Some(Index::NodePort),
         _ => None,
     }
 }

@@ -1,9 +1,8 @@
-//! `api-resources`, `api-versions`, `version`, `cluster-info` and `auth whoami`: what the server
-//! is and offers.
+//! `api-resources`, `api-versions`, `version` and `cluster-info`: what the server is and offers.
 
 use super::align::Table;
 use super::failure::{Outcome, fail};
-use super::printer::{Format, OutputArgs, indented};
+use super::printer::indented;
 use super::session::Session;
 use kabuki_model::kind::{self, Kind};
 use kabuki_model::manifest::to_yaml;
@@ -196,45 +195,4 @@ pub async fn cluster_info(session: &Session) -> Outcome {
         "Node {} serves this session: Kabuki v{}, Kubernetes API {}",
         version.node, version.kabuki, version.kubernetes
     ))
-}
-
-/// Arguments of `auth`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  kabuki auth whoami")]
-pub struct AuthArgs {
-    #[command(subcommand)]
-    what: Auth,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum Auth {
-    /// Who you are, as the server sees it
-    #[command(after_help = "Example:\n  kabuki auth whoami -o yaml")]
-    Whoami {
-        #[command(flatten)]
-        output: OutputArgs,
-    },
-}
-
-/// Runs `auth`.
-pub async fn auth(session: &Session, args: AuthArgs) -> Outcome {
-    let Auth::Whoami { output } = args.what;
-    let format = output.format()?;
-    let identity = session.client().await?.who_am_i().await?;
-    if let Format::Human { .. } = format {
-        let row = |a: &str, b: &str| vec![a.to_string(), b.to_string()];
-        let groups = format!("[{}]", identity.groups.join(" "));
-        let rows = [
-            row("ATTRIBUTE", "VALUE"),
-            row("Username", &identity.user),
-            row("Groups", &groups),
-        ];
-        return session.out.text(&Table::default().rows(&rows));
-    }
-    let value = json!({
-        "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview",
-        "metadata": {},
-        "status": {"userInfo": {"username": identity.user, "groups": identity.groups}},
-    });
-    format.value(&session.out, &value, false)
 }

@@ -1,4 +1,4 @@
-//! `ca`: the cluster's CA, and changing it while the cluster runs.
+//! `ca`: the cluster's CA and the keys of tokens, and changing them while the cluster runs.
 
 use super::failure::{Failure, Outcome, fail};
 use super::printer::ReportArgs;
@@ -8,6 +8,7 @@ use kabuki_model::object::{Resource, Stored};
 use kabuki_model::request::ListRequest;
 use kabuki_plane::admitting::charter;
 use kabuki_plane::admitting::rotation::{Phase, Progress, ask_to_renew, next_step, progress};
+use kabuki_plane::token;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -25,6 +26,8 @@ enum CaVerb {
     Rotate(RotateArgs),
     /// Show how far a change of the CA has come
     Status(StatusArgs),
+    /// Let a new key sign the tokens of service accounts
+    RotateTokenKey(TokenKeyArgs),
 }
 
 /// Arguments of `ca rotate`.
@@ -56,11 +59,27 @@ struct StatusArgs {
     output: ReportArgs,
 }
 
+/// Arguments of `ca rotate-token-key`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Tokens that were signed before stay good. Take the step again with --forget when they have \
+    ended (those of pods after a year at the latest): then only the last two keys are believed.\n\n\
+    Examples:\n  \
+    kabuki ca rotate-token-key\n  \
+    kabuki ca rotate-token-key --forget"
+)]
+struct TokenKeyArgs {
+    /// Believe no longer what was signed before the last change
+    #[arg(long)]
+    forget: bool,
+}
+
 /// Runs `ca`.
 pub async fn run(session: &Session, args: CaArgs) -> Outcome {
     match args.what {
         CaVerb::Rotate(args) => rotate(session, args).await,
         CaVerb::Status(args) => status(session, args).await,
+        CaVerb::RotateTokenKey(args) => rotate_token_key(session, &args).await,
     }
 }
 
@@ -107,6 +126,18 @@ async fn rotate(session: &Session, args: RotateArgs) -> Outcome {
         }
     }
     Ok(())
+}
+
+async fn rotate_token_key(session: &Session, args: &TokenKeyArgs) -> Outcome {
+    let Some(keys) = session.find(&token::keys_key()).await? else {
+        fail!("this cluster has no keys for tokens yet: wait until its first server is ready");
+    };
+    let write = token::rotation(&keys, args.forget).map_err(local)?;
+    session.request(write).await?;
+    session.out.line(match args.forget {
+        true => "a new key signs tokens; only the one before it is still believed",
+        false => "a new key signs tokens; all that came before are still believed",
+    })
 }
 
 async fn status(session: &Session, args: StatusArgs) -> Outcome {
@@ -184,6 +215,23 @@ mod tests {
             }},
         });
         [ca, node]
+    }
+
+    #[tokio::test]
+    async fn a_new_key_signs_tokens_and_old_ones_are_forgotten_when_asked() {
+        let keys = kabuki_plane::token::new_secret().expect("a key");
+        let (session, api) = session(&[keys]);
+        let count = || {
+            let kept = api.value(Resource::SECRETS, "kabuki-token-keys");
+            let kept = kept.expect("is there");
+            let data = kept["data"].as_object().expect("data").clone();
+            data.keys().filter(|k| k.ends_with(".pem")).count()
+        };
+        said(&session, &["ca", "rotate-token-key"]).await;
+        said(&session, &["ca", "rotate-token-key"]).await;
+        assert_eq!(count(), 3);
+        said(&session, &["ca", "rotate-token-key", "--forget"]).await;
+        assert_eq!(count(), 2);
     }
 
     #[tokio::test]

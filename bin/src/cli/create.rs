@@ -1,7 +1,9 @@
 //! `create` and `replace`: objects from manifests, or from a few words.
 
 mod config;
+mod service;
 mod simple;
+mod token;
 
 use super::failure::{Failure, Outcome, fail};
 use super::resolver::{FileArgs, Found, Locate, read_manifests};
@@ -52,6 +54,11 @@ enum What {
     /// A service account
     #[command(visible_alias = "sa")]
     Serviceaccount(simple::ServiceAccountArgs),
+    /// A service
+    #[command(visible_alias = "svc")]
+    Service(service::ServiceArgs),
+    /// A token of a service account
+    Token(token::TokenArgs),
 }
 
 /// Runs `create`.
@@ -62,6 +69,8 @@ pub async fn run(session: &Session, args: CreateArgs) -> Outcome {
         Some(What::Secret(args)) => args.run(session).await,
         Some(What::Deployment(args)) => args.run(session).await,
         Some(What::Serviceaccount(args)) => args.run(session).await,
+        Some(What::Service(args)) => args.run(session).await,
+        Some(What::Token(args)) => args.run(session).await,
         None => from_files(session, &args).await,
     }
 }

@@ -6,6 +6,7 @@ mod document;
 mod event;
 mod node;
 mod pod;
+mod service;
 mod volume;
 mod workload;
 
@@ -57,7 +58,8 @@ struct Around {
     now: Timestamp,
     /// What happened to it; `None`: not to be shown.
     events: Option<Vec<Arc<Stored>>>,
-    /// Objects that belong to it: a deployment's replica sets, a replica set's or node's pods.
+    /// Objects that belong to it: a deployment's replica sets, a replica set's or node's pods, a
+    /// service's endpoint slices.
     related: Vec<Value>,
 }
 
@@ -130,6 +132,9 @@ async fn related(session: &Session, found: &Found) -> Outcome<Vec<Value>> {
             ListRequest::all(Resource::PODS, Some(&key.namespace))
         }
         resource if *resource == Resource::NODES => ListRequest::all(Resource::PODS, None),
+        resource if *resource == Resource::SERVICES => {
+            return slices(session, &key.namespace, &key.name).await;
+        }
         _ => return Ok(Vec::new()),
     };
     if found.kind.resource == Resource::NODES {
@@ -144,6 +149,15 @@ async fn related(session: &Session, found: &Found) -> Outcome<Vec<Value>> {
     };
     let values: Result<Vec<Value>, _> =
         objects.iter().filter(owned).map(|o| o.to_value()).collect();
+    Ok(values?)
+}
+
+/// The endpoint slices of a service, whoever made them.
+async fn slices(session: &Session, namespace: &str, service: &str) -> Outcome<Vec<Value>> {
+    let mut request = ListRequest::all(Resource::ENDPOINT_SLICES, Some(namespace));
+    request.labels = format!("{}={service}", kabuki_model::service::SERVICE_NAME_LABEL);
+    let (_, objects) = resolver::list(session, request).await?;
+    let values: Result<Vec<Value>, _> = objects.iter().map(|o| o.to_value()).collect();
     Ok(values?)
 }
 
@@ -169,6 +183,15 @@ fn described(kind: &Kind, value: &Value, around: &Around) -> String {
         }
         resource if *resource == Resource::SERVICE_ACCOUNTS => {
             config::service_account(&mut doc, value);
+        }
+        resource if *resource == Resource::SERVICES => {
+            service::service(&mut doc, value, &around.related);
+        }
+        resource if *resource == Resource::ENDPOINT_SLICES => {
+            service::endpoint_slice(&mut doc, value);
+        }
+        resource if *resource == Resource::ENDPOINTS => {
+            service::endpoints_object(&mut doc, value);
         }
         _ => doc.whole(value),
     }

@@ -1,4 +1,4 @@
-//! `explain`, `completion` and `top`.
+//! `explain` and `completion`.
 
 use super::failure::{Failure, Outcome, fail};
 use super::resolver::kind_named;
@@ -74,20 +74,6 @@ pub fn completion(session: &Session, args: &CompletionArgs, mut command: Command
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, "kabuki", &mut script);
     session.out.bytes(&script)
-}
-
-/// Arguments of `top`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "`top` comes with node metrics, which this version does not have yet.")]
-pub struct TopArgs {
-    /// nodes or pods
-    what: Vec<String>,
-}
-
-/// Runs `top`, which there is not yet.
-pub fn top(args: &TopArgs) -> Outcome {
-    let what = args.what.first().map_or("nodes", String::as_str);
-    fail!("`top {what}` comes with node metrics, which this version does not have")
 }
 
 #[cfg(test)]

@@ -185,6 +185,11 @@ impl FakeApi {
                 }
                 Ok(Answer::object(object))
             }
+            Request::Review { kind, object, .. } => {
+                let who = kabuki_model::identity::Identity::new("jo", []);
+                let view = kabuki_model::view::MapView::default();
+                kabuki_admission::review(&view, &who, kind, "", &object)
+            }
             other => Err(StatusError::bad_request(format!("not faked: {other:?}"))),
         }
     }

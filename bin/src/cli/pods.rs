@@ -52,14 +52,21 @@ impl PodHandle {
         node.filter(|n| !n.is_empty()).ok_or_else(missing)
     }
 
-    /// The names of its containers, init containers first.
+    /// The names of its containers: init containers first, those added by `debug` last.
     pub fn containers(&self) -> Vec<&str> {
         let spec = self.object.spec.as_ref();
         let init = spec
             .into_iter()
             .flat_map(|s| s.init_containers.iter().flatten());
         let own = spec.into_iter().flat_map(|s| s.containers.iter());
-        init.chain(own).map(|c| c.name.as_str()).collect()
+        let added = spec
+            .into_iter()
+            .flat_map(|s| s.ephemeral_containers.iter().flatten());
+        let added = added.map(|c| c.name.as_str());
+        init.chain(own)
+            .map(|c| c.name.as_str())
+            .chain(added)
+            .collect()
     }
 
     /// The container that is meant: the named one, else the pod's default. Says which when there

@@ -340,8 +340,8 @@ mod tests {
             .into_iter()
             .map(|w| w.0)
             .collect();
-        assert_eq!(all, ["pods", "deployments", "replicasets"]);
-        assert_eq!(parsed(&["pods,all"]).expect("no repetition").len(), 3);
+        assert_eq!(all, ["pods", "services", "deployments", "replicasets"]);
+        assert_eq!(parsed(&["pods,all"]).expect("no repetition").len(), 4);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use kabuki_model::StatusError;
 use kabuki_model::kind::{Kind, Scope};
 use kabuki_model::object::{ObjectKey, Resource, Stored};
 use kabuki_model::request::{
-    Answer, DeleteOptions, ListRequest, ObjectList, PatchType, Request, Subresource, WriteOptions,
+    Answer, Content, DeleteOptions, ListRequest, ObjectList, PatchType, Request, Subresource,
+    WriteOptions,
 };
 use kabuki_model::watch::{WatchRequest, WatchStart};
 use kabuki_protocol::client::Client;
@@ -152,6 +153,15 @@ impl Session {
             self.out.note(format!("Warning: {warning}"));
         }
         Ok(answer)
+    }
+
+    /// Performs a request that is answered by an object which is not stored.
+    pub async fn document(&self, request: Request) -> Outcome<Value> {
+        let Content::Document(json) = self.request(request).await?.content else {
+            return Err(Failure::new("the server answered something else"));
+        };
+        let value = serde_json::from_slice(&json);
+        value.map_err(|e| Failure::new(format!("the server's answer is no JSON: {e}")))
     }
 
     async fn for_object(&self, request: Request) -> Outcome<Arc<Stored>> {

@@ -465,11 +465,8 @@ async fn few_words_make_manifests() {
 #[tokio::test]
 async fn what_comes_later_is_refused_by_name() {
     let (session, _) = session(&[]);
-    assert!(
-        refused(&session, &["top", "pods"])
-            .await
-            .contains("comes with node metrics")
-    );
+    let text = refused(&session, &["top", "disks"]).await;
+    assert!(text.contains("use `top nodes` or `top pods`"), "{text}");
     let text = refused(&session, &["get", "pods", "-o", "go-template={{.}}"]).await;
     assert!(text.contains("go-template is not supported"), "{text}");
 }

@@ -27,7 +27,7 @@ pub fn primary(listen: IpAddr) -> IpAddr {
     if !listen.is_unspecified() {
         return listen;
     }
-    let bridges = ["kb-", "kv-", "docker", "cni", "virbr", "veth"];
+    let bridges = ["lo:", "kb-", "kv-", "docker", "cni", "virbr", "veth"];
     let usable = getifaddrs().into_iter().flatten().find_map(|interface| {
         let name = &interface.interface_name;
         if name == "lo" || bridges.iter().any(|b| name.starts_with(b)) {

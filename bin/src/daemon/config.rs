@@ -1,14 +1,19 @@
 //! What a node is told: flags, then the configuration file, then defaults.
 
 mod joining;
+mod names;
 mod own;
+mod pods;
 
 pub use joining::{JoinArgs, Joining};
+pub use names::{Names, NamesArgs};
 pub use own::{Own, OwnArgs};
+pub use pods::Pods;
 
 use anyhow::{Context, bail};
 use jiff::SignedDuration;
 use kabuki_net::plan::NetworkMode;
+use names::NamesFile;
 use own::OwnFile;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -55,11 +60,15 @@ pub struct NodeArgs {
     pub network: Option<NetworkMode>,
     #[command(flatten)]
     pub own: OwnArgs,
+    #[command(flatten)]
+    pub names: NamesArgs,
     /// How long a node may be silent before it counts as not ready; for servers [default: 5s]
     #[arg(long, value_name = "DURATION")]
     pub node_monitor_grace_period: Option<SignedDuration>,
     /// A YAML file with the same settings (name, dataDir, listen, podCidr, serviceCidr, network,
-    /// labels, taints, systemReserved, kubeReserved) and maxPods; flags win
+    /// labels, taints, systemReserved, kubeReserved, clusterDomain), maxPods, dns with upstreams,
+    /// stubDomains and clients, and the keys of kubelet's configuration for eviction, image
+    /// collection and container logs; flags win
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -82,6 +91,11 @@ struct File {
     system_reserved: BTreeMap<String, String>,
     #[serde(default)]
     kube_reserved: BTreeMap<String, String>,
+    cluster_domain: Option<String>,
+    #[serde(default)]
+    dns: NamesFile,
+    #[serde(flatten)]
+    pods: pods::PodsFile,
 }
 
 /// The settings of a node.
@@ -109,6 +123,10 @@ pub struct Config {
     pub max_pods: Option<u32>,
     /// What the node says of itself and keeps for itself.
     pub own: Own,
+    /// The cluster's domain, and who answers for other names.
+    pub names: Names,
+    /// How the node looks after its pods.
+    pub pods: Pods,
 }
 
 impl Config {
@@ -160,6 +178,8 @@ impl Config {
             node_grace: args.node_monitor_grace_period,
             max_pods: file.max_pods,
             own: Own::settle(&args.own, own)?,
+            names: Names::settle(&args.names, file.cluster_domain, &file.dns)?,
+            pods: Pods::settle(file.pods)?,
         };
         check_cidr("--pod-cidr", &config.pod_cidr)?;
         check_cidr("--service-cidr", &config.service_cidr)?;
@@ -235,6 +255,7 @@ mod tests {
             service_cidr: None,
             network: None,
             own: OwnArgs::default(),
+            names: NamesArgs::default(),
             node_monitor_grace_period: None,
             config: None,
         }

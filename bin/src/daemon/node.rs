@@ -5,7 +5,7 @@
 //! ├── plane                    on servers: the control plane
 //! ├── roster                   on workers: who the members are
 //! ├── members                  sessions with other members
-//! ├── clients (one-for-one)    sessions, the port, the answer to those who look for the cluster
+//! ├── clients (one-for-one)    sessions, HTTP, the port, the answer to those who look for the cluster
 //! ├── renewal, renewal-asked   of the node's certificate
 //! └── agent                    pods, images, the Node object
 //! ```
@@ -18,9 +18,12 @@ use kabuki_cluster::discovery::Responder;
 use kabuki_cluster::members::MembersHandle;
 use kabuki_cluster::renewal::Renewal;
 use kabuki_cluster::{Member, Port};
+use kabuki_http::Connections;
 use kabuki_kit::{ChildSpec, Strategy, SupervisorSpec, Tree};
+use kabuki_model::allocation::{AddressRange, DNS_ADDRESS};
 use kabuki_plane::session::Sessions;
 use kabuki_protocol::ApiHandle;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// A node is restarted as a whole only when a part of it failed this often.
@@ -30,6 +33,8 @@ const RESTARTS: u32 = 64;
 pub struct Parts {
     pub members: MembersHandle,
     pub sessions: Sessions,
+    /// The HTTP API, on servers.
+    pub http: Option<Connections>,
     pub port: Port,
     pub renewal: Renewal,
     pub responder: Option<Responder>,
@@ -52,13 +57,17 @@ pub fn tree(own: ChildSpec, parts: &Parts) -> SupervisorSpec {
 
 fn clients(parts: &Parts) -> ChildSpec {
     let (sessions, port) = (parts.sessions.clone(), parts.port.clone());
-    let responder = parts.responder.clone();
+    let (http, responder) = (parts.http.clone(), parts.responder.clone());
     ChildSpec::supervisor("clients", move |_place| {
         let spec = SupervisorSpec::new(Strategy::OneForOne)
             .never_give_up()
             .backoff(Duration::from_millis(10), Duration::from_secs(5))
-            .child(sessions.child())
-            .child(port.child());
+            .child(sessions.child());
+        let spec = match &http {
+            Some(http) => spec.child(http.child()),
+            None => spec,
+        };
+        let spec = spec.child(port.child());
         match &responder {
             Some(responder) => spec.child(responder.child()),
             None => spec,
@@ -87,5 +96,21 @@ pub async fn agent(
     settings.labels = config.own.labels.clone();
     settings.taints = config.own.taints.clone();
     settings.reserved = config.own.reserved.clone();
+    settings.cluster_domain = config.names.domain.clone();
+    settings.names = config.names.config.clone();
+    let services: AddressRange = member.service_cidr.parse()?;
+    settings.cluster_dns = services
+        .at(DNS_ADDRESS)
+        .map(IpAddr::V4)
+        .into_iter()
+        .collect();
+    settings.service_cidr = Some(cidr("the range of services", &member.service_cidr)?);
+    let pods = &config.pods;
+    settings.eviction = pods.eviction.clone();
+    settings.image_gc = pods.image_gc.clone();
+    settings.log_max_bytes = pods.log_max_bytes.unwrap_or(settings.log_max_bytes);
+    settings.unsafe_sysctls = pods.unsafe_sysctls.clone();
+    settings.shutdown = pods.shutdown;
+    settings.log_max_files = pods.log_max_files.unwrap_or(settings.log_max_files);
     Ok(NodeAgent::open(settings, tree).await?)
 }

@@ -119,6 +119,7 @@ async fn serve(config: &Config, started: Instant) -> anyhow::Result<()> {
                 stopped = run_until_told(&mut root, &mut signals) => stopped?,
                 never = kubeconfig.follow() => match never {},
             };
+            server.parts.agent.end_pods().await;
             // Another server leads at once, instead of after a time-out.
             let _ = server.plane.raft().transfer_leadership(None).await;
             stop(root, stopped).await
@@ -131,6 +132,7 @@ async fn serve(config: &Config, started: Instant) -> anyhow::Result<()> {
             membership.settled(&config.data_dir)?;
             ready(config, &membership, started);
             let stopped = run_until_told(&mut root, &mut signals).await?;
+            worker.parts.agent.end_pods().await;
             stop(root, stopped).await
         }
     }
@@ -141,7 +143,7 @@ async fn serve(config: &Config, started: Instant) -> anyhow::Result<()> {
 async fn prepare(
     config: &Config,
     membership: &membership::Membership,
-    server: &server::Server,
+    server: &server::ServerNode,
 ) -> anyhow::Result<kubeconfig::AdminKubeconfig> {
     if owes_foundation(&config.data_dir)? {
         bootstrap::ensure(server.plane.gateway())

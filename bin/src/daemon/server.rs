@@ -1,6 +1,7 @@
 //! A node that holds the state: control plane, sessions with other members, and the agent.
 
 use super::config::Config;
+use super::http::HttpDoor;
 use super::membership::Membership;
 use super::node::{self, Parts};
 use anyhow::Context;
@@ -10,11 +11,13 @@ use kabuki_cluster::join::JoinDoor;
 use kabuki_cluster::renewal::{Certify, Renewal};
 use kabuki_cluster::seams::{Directory, Forward};
 use kabuki_cluster::{Doors, Port};
+use kabuki_http::{Connections, Server};
 use kabuki_kit::Tree;
 use kabuki_model::StatusError;
 use kabuki_model::identity::Identity;
 use kabuki_plane::admitting::{Admitting, Own, PlaneGround};
 use kabuki_plane::cluster::SnapshotDoor;
+use kabuki_plane::front::PlaneFront;
 use kabuki_plane::raft::RaftConfig;
 use kabuki_plane::session::{Nodes, ServerCalls, ServerSide, Services, Sessions, SignNode};
 use kabuki_plane::{Plane, PlaneArgs};
@@ -44,7 +47,7 @@ impl Certify for OwnCertificate {
 }
 
 /// What a server is made of.
-pub struct Server {
+pub struct ServerNode {
     pub plane: Plane,
     pub ground: PlaneGround,
     pub parts: Parts,
@@ -57,7 +60,7 @@ pub async fn assemble(
     boot: u64,
     version: VersionInfo,
     tree: &Tree,
-) -> anyhow::Result<Server> {
+) -> anyhow::Result<ServerNode> {
     let Membership {
         member,
         credentials,
@@ -113,12 +116,15 @@ pub async fn assemble(
         ..own.clone()
     };
     let sessions = Sessions::default();
+    let front = PlaneFront::new(all.clone(), tree.clone()).context("this server serves nothing")?;
+    let http = Connections::new(Server::new(Arc::new(front)));
     let doors = Doors {
         clients: Some(sessions.door(all)),
         node: Some(sessions.door(own)),
         cluster: Some(Arc::new(plane.members().clone())),
         snapshot: Some(Arc::new(SnapshotDoor::new(plane.raft().clone()))),
         join: Some(Arc::new(JoinDoor::new(Arc::new(admitting.clone())))),
+        http: Some(Arc::new(HttpDoor(http.clone()))),
         directory,
     };
     let port = Port::bind(config.listen, credentials.clone(), doors).await?;
@@ -130,13 +136,14 @@ pub async fn assemble(
     let parts = Parts {
         members: plane.members().clone(),
         sessions,
+        http: Some(http),
         port,
         renewal: Renewal::new(credentials.clone(), Arc::new(own_certificate)),
         responder: discovery.then(|| Responder::new(credentials.clone(), address)),
         agent,
         api,
     };
-    Ok(Server {
+    Ok(ServerNode {
         plane,
         ground,
         parts,

@@ -72,6 +72,7 @@ pub async fn assemble(
         parts: Parts {
             members,
             sessions,
+            http: None,
             port,
             renewal: Renewal::new(credentials.clone(), Arc::new(remote)),
             responder: discovery.then(|| Responder::new(credentials.clone(), address)),

@@ -10,8 +10,8 @@ use crate::NetError;
 use crate::plan::TABLE_NAME;
 
 impl NodeNetwork {
-    /// Removes the pods' links, the routes to other nodes' pods, the VXLAN device, the bridge
-    /// and the packet filter table. What peers and addresses there were does not matter. Kernel settings stay:
+    /// Removes the pods' links, the routes to other nodes' pods, the VXLAN device, the bridge,
+    /// the addresses of the loopback interface and the packet filter table. What peers and addresses there were does not matter. Kernel settings stay:
     /// others may have come to rely on them. Safe to repeat.
     ///
     /// # Errors
@@ -29,6 +29,7 @@ impl NodeNetwork {
         errors.extend(self.remove_routes().await);
         errors.extend(self.remove_overlay().await.err());
         errors.extend(self.remove_bridge().await.err());
+        errors.extend(self.hold_local(&[]).await.err());
         errors.extend(self.remove_table().await.err());
         self.inner.bridge_index.store(0, Ordering::Release);
         if errors.is_empty() {

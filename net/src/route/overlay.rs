@@ -18,7 +18,7 @@ use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use rtnetlink::packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol,
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
 };
 use rtnetlink::{LinkUnspec, LinkVxlan, RouteMessageBuilder};
 
@@ -171,6 +171,26 @@ impl Routes {
         };
         let result = request.execute().await;
         result.map_err(|error| route_error(operation, route.block.to_string(), error))
+    }
+
+    /// Has packets to a block leave by an interface, with this source.
+    pub(crate) async fn put_link_route(
+        &self,
+        block: &Cidr,
+        interface: u32,
+        source: IpAddr,
+    ) -> Result<(), NetError> {
+        let (IpAddr::V4(network), IpAddr::V4(source)) = (block.network(), source) else {
+            return Err(NetError::Ipv6PodCidr(*block));
+        };
+        let route = RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(network, block.prefix_len())
+            .output_interface(interface)
+            .pref_source(source)
+            .scope(RouteScope::Link)
+            .build();
+        let put = self.handle.route().add(route).replace().execute().await;
+        put.map_err(|error| route_error("make", block.to_string(), error))
     }
 
     /// Removes a route; one that is gone is no error.

@@ -6,4 +6,5 @@ mod guard;
 mod lifecycle;
 mod overlay;
 mod repair;
+mod services;
 mod world;

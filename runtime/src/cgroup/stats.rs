@@ -40,6 +40,19 @@ pub(super) fn oom_kills(cgroups: &Cgroups, path: &str) -> u64 {
     Reader { cgroups, path }.field("memory", file, "oom_kill")
 }
 
+/// v1 writes no limit as a number that no machine has.
+const UNLIMITED: u64 = 1 << 60;
+
+pub(super) fn memory_limit(cgroups: &Cgroups, path: &str) -> Option<u64> {
+    let file = if cgroups.is_v2() {
+        "memory.max"
+    } else {
+        "memory.limit_in_bytes"
+    };
+    let text = Reader { cgroups, path }.text("memory", file);
+    text.trim().parse().ok().filter(|limit| *limit < UNLIMITED)
+}
+
 struct Reader<'a> {
     cgroups: &'a Cgroups,
     path: &'a str,

@@ -48,6 +48,9 @@ pub struct ContainerSpec {
     pub stdin_once: bool,
     /// Where output goes in the CRI log format; `None` discards what nobody is attached to.
     pub log: Option<LogSpec>,
+    /// A running container of the same shim whose processes this one sees, when each container
+    /// has processes of its own. It ends with that one.
+    pub pid_of: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

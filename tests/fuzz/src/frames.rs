@@ -94,7 +94,7 @@ fn look(frames: Vec<ServerFrame>) {
             Ok(Reply::Answer(answer)) => match answer.content {
                 Content::Object(object) => show(&object),
                 Content::List(list) => list.items.iter().for_each(|o| show(o)),
-                Content::Bindings(_) => {}
+                Content::Bindings(_) | Content::Token { .. } | Content::Document(_) => {}
             },
             Ok(Reply::Events(events)) => events
                 .iter()

@@ -12,11 +12,18 @@ pub fn run(data: &[u8]) {
     let [what, which, json @ ..] = data else {
         return;
     };
-    match what % 5 {
+    match what % 6 {
         0 => stored(*which, PatchType::Json, json),
         1 => stored(*which, PatchType::Merge, json),
         2 => stored(*which, PatchType::Strategic, json),
         3 => made(json, merge),
+        5 => stored(
+            *which,
+            PatchType::Apply {
+                force: which % 2 == 0,
+            },
+            json,
+        ),
         _ => made(json, three_way),
     }
 }
@@ -29,7 +36,10 @@ fn stored(which: u8, patch_type: PatchType, patch: &[u8]) {
         subresource: None,
         patch_type,
         patch: patch.to_vec().into(),
-        options: WriteOptions::default(),
+        options: WriteOptions {
+            field_manager: "fuzz".to_string(),
+            ..WriteOptions::default()
+        },
     });
 }
 
@@ -119,6 +129,16 @@ pub fn seeds() -> Vec<Vec<u8>> {
             4,
             0,
             r#"{"metadata":{"finalizers":["a","b"]}}{"metadata":{"finalizers":["b","c"]}}{"metadata":{"finalizers":["a","d"]},"spec":{"template":{"spec":{"tolerations":[{"key":"a"}]}}}}"#,
+        ),
+        (
+            5,
+            1,
+            r#"{"apiVersion":"apps/v1","kind":"Deployment","spec":{"replicas":4,"template":{"spec":{"containers":[{"name":"a","image":"x","ports":[{"containerPort":80}],"env":[{"name":"X","value":"1"}]}]}}}}"#,
+        ),
+        (
+            5,
+            0,
+            r#"{"apiVersion":"v1","kind":"Pod","metadata":{"labels":{"a":"b"},"finalizers":["x.y/z"]},"spec":{"containers":[{"name":"a","image":"x"}]}}"#,
         ),
     ];
     let bytes = |(what, which, json): &(u8, u8, &str)| {

@@ -1,6 +1,6 @@
 //! The list of targets, by name.
 
-use crate::{expression, frames, layer, manifest, patch};
+use crate::{expression, frames, layer, manifest, names, patch, representation, streams};
 use kabuki_model::kind;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -41,6 +41,21 @@ impl Target {
             name: "expression",
             run: expression::run,
             seeds: expression::seeds,
+        },
+        Self {
+            name: "names",
+            run: names::run,
+            seeds: names::seeds,
+        },
+        Self {
+            name: "streams",
+            run: streams::run,
+            seeds: streams::seeds,
+        },
+        Self {
+            name: "representation",
+            run: representation::run,
+            seeds: representation::seeds,
         },
     ];
 

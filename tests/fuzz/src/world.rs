@@ -88,7 +88,7 @@ impl World {
                     written.push(self.view.put(&Stored::new(key, uid, 0, json)));
                 }
                 Op::Delete { key, .. } => drop(self.view.remove(&key)),
-                Op::Require { .. } => {}
+                Op::Require { .. } | Op::Vacant { .. } => {}
             }
         }
         for object in &written {

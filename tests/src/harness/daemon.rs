@@ -145,11 +145,24 @@ impl Daemon {
             ])
             .arg("--data-dir")
             .arg(self.data.path())
+            .args(self.settings())
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log is shared"))
             .stderr(log);
         self.process = Some(command.spawn().expect("the daemon starts"));
+    }
+
+    /// The usual configuration file, unless the test has one of its own.
+    fn settings(&self) -> &'static [&'static str] {
+        const USUAL: &[&str] = &[
+            "--config",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/src/harness/node.yaml"),
+        ];
+        match self.arguments.iter().any(|a| a == "--config") {
+            true => &[],
+            false => USUAL,
+        }
     }
 
     /// Waits until the API answers and the node is there.

@@ -253,5 +253,9 @@ fn brief(request: &Request) -> String {
         Request::Evict { pod, options } => {
             format!("evict {pod} grace {:?}", options.grace_period_s)
         }
+        Request::Token { account, .. } | Request::TokenRequest { account, .. } => {
+            format!("token of {account}")
+        }
+        Request::Review { kind, .. } => format!("review {kind:?}"),
     }
 }

@@ -2,7 +2,7 @@
 
 use kabuki_tests::harness::{Daemon, busybox_archive};
 
-fn node_with_busybox() -> Daemon {
+pub(super) fn node_with_busybox() -> Daemon {
     let node = Daemon::start();
     let archive = busybox_archive(node.data_dir());
     node.ok(&["image", "load", archive.to_str().expect("a path")]);
@@ -134,11 +134,11 @@ fn what_is_not_supported_is_refused_by_name() {
     let node = Daemon::start();
     let outcome = node.try_apply(
         "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  containers:\n  - name: main\n    \
-         image: busybox\n    livenessProbe: {exec: {command: [true]}}\n",
+         image: busybox\n    volumeDevices: [{name: v, devicePath: /d}]\n",
     );
     assert_eq!(outcome.code, 1);
     assert!(
-        outcome.err.contains("spec.containers[0].livenessProbe"),
+        outcome.err.contains("spec.containers[0].volumeDevices"),
         "{outcome:?}"
     );
     let outcome =

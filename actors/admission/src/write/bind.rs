@@ -4,7 +4,7 @@ use crate::admit::Context;
 use crate::commit::Commit;
 use kabuki_model::command::{Command, Expect, Op};
 use kabuki_model::k8s_openapi::api::core::v1::Pod;
-use kabuki_model::object::canonical_json;
+use kabuki_model::object::{canonical_json, with_managed_fields};
 use kabuki_model::request::Binding;
 use kabuki_model::view::View;
 use kabuki_model::{ObjectKey, Resource, StatusError};
@@ -45,7 +45,7 @@ pub(crate) fn bind(
     let put = Op::Put {
         key: key.clone(),
         uid: pod.uid.clone(),
-        json: canonical_json("v1", "Pod", object),
+        json: with_managed_fields(canonical_json("v1", "Pod", object), pod.managed_fields()),
         expect: Expect::Revision(pod.revision),
     };
     Ok(Commit {
@@ -56,5 +56,6 @@ pub(crate) fn bind(
         warnings: Vec::new(),
         retry: true,
         creates: false,
+        scale: false,
     })
 }

@@ -1,6 +1,7 @@
 //! Creation.
 
-use super::{Written, check_namespace, node};
+use super::managed::{self, Tracking};
+use super::{Written, account, check_namespace, ephemeral, node, service};
 use crate::admit::{Context, Verdict};
 use crate::draft;
 use kabuki_model::command::{Expect, Op};
@@ -10,10 +11,19 @@ use kabuki_model::kind::{AnyObject, Kind, Scope};
 use kabuki_model::request::WriteOptions;
 use kabuki_model::view::View;
 use kabuki_model::{ObjectKey, Resource, StatusError};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// How much of `generateName` is kept, so that the name fits a DNS label with its suffix.
 const MAX_GENERATE_NAME: usize = 63 - 5;
+
+/// An object to be created.
+pub(super) struct Draft<'a> {
+    pub resource: &'a Resource,
+    pub namespace: &'a str,
+    pub object: Map<String, Value>,
+    pub tracking: Tracking,
+    pub warnings: Vec<String>,
+}
 
 pub(crate) fn create(
     view: &dyn View,
@@ -24,9 +34,36 @@ pub(crate) fn create(
     who: &Identity,
     cx: &Context,
 ) -> Result<Verdict, StatusError> {
+    let mut warnings = Vec::new();
+    let mut object = draft::parse(json, options, &mut warnings)?;
+    let given = managed::take_given(&mut object);
+    let draft = Draft {
+        resource,
+        namespace,
+        object,
+        tracking: Tracking::Write(given),
+        warnings,
+    };
+    create_object(view, draft, options, who, cx)
+}
+
+pub(super) fn create_object(
+    view: &dyn View,
+    draft: Draft,
+    options: &WriteOptions,
+    who: &Identity,
+    cx: &Context,
+) -> Result<Verdict, StatusError> {
+    let Draft {
+        resource,
+        namespace,
+        object: mut value,
+        tracking,
+        mut warnings,
+    } = draft;
     let kind = draft::kind_of(resource)?;
     check_scope(kind, namespace)?;
-    let mut value = draft::parse(json)?;
+    managed::check_manager(options, "CreateOptions")?;
     if kind.has_status && !kind.status_on_create {
         value.remove("status");
     }
@@ -43,12 +80,15 @@ pub(crate) fn create(
         node::taint_new(&mut value);
         node::date_taints(&mut value, None, cx);
     }
-    let mut warnings = Vec::new();
+    if *resource == Resource::PODS {
+        account::add(view, namespace, &mut value, cx)?;
+    }
     let mut object = draft::decode(kind, value, options, &mut warnings)?;
     check_namespace(namespace, &mut *object)?;
     name(&mut *object, cx);
     stamp(kind, &mut *object, cx);
     node::restrict_create(view, who, resource, &*object)?;
+    ephemeral::refuse_at_creation(kind, &*object)?;
     draft::check(kind, &mut *object, None)?;
     let name = object.meta().name.clone().unwrap_or_default();
     let key = ObjectKey::new(resource.clone(), namespace, &name);
@@ -59,7 +99,10 @@ pub(crate) fn create(
     if view.get(&key).is_some() {
         return Err(StatusError::already_exists(&key));
     }
-    let json = object.to_json();
+    ops.extend(service::claim(view, &key, &mut *object, None, cx)?);
+    let version = kind.api_version();
+    let writer = managed::writer(kind, managed::manager(who, options), &version, None, cx);
+    let json = managed::created(object.to_json(), who, writer, tracking)?;
     if json.len() > draft::MAX_OBJECT_BYTES {
         return Err(draft::too_large(json.len()));
     }
@@ -75,8 +118,9 @@ pub(crate) fn create(
         // A generated name that is taken is drawn again.
         retry: false,
         creates: true,
+        scale: false,
     };
-    Ok(written.verdict(options, cx, 0))
+    written.verdict(options, cx, 0)
 }
 
 fn check_scope(kind: &Kind, namespace: &str) -> Result<(), StatusError> {

@@ -9,6 +9,7 @@ use kabuki_model::command::{Expect, Op};
 use kabuki_model::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kabuki_model::k8s_openapi::jiff::SignedDuration;
 use kabuki_model::kind::AnyObject;
+use kabuki_model::object::with_managed_fields;
 use kabuki_model::request::{
     Answer, Content, DeleteOptions, ListRequest, Propagation, Request, WriteOptions,
 };
@@ -51,7 +52,7 @@ pub(super) fn remove(
         false => Op::Put {
             key: current.key.clone(),
             uid: current.uid.clone(),
-            json: object.to_json(),
+            json: with_managed_fields(object.to_json(), current.managed_fields()),
             expect,
         },
     };
@@ -63,8 +64,9 @@ pub(super) fn remove(
         warnings: Vec::new(),
         retry: options.revision.is_none(),
         creates: false,
+        scale: false,
     };
-    Ok(written.verdict(&WriteOptions::default(), cx, current.revision))
+    written.verdict(&WriteOptions::default(), cx, current.revision)
 }
 
 pub(crate) fn delete_collection(

@@ -24,7 +24,7 @@ pub(crate) fn evict(
     delete::check_preconditions(current, options)?;
     let internal = |why: String| StatusError::internal(format!("stored {key}: {why}"));
     let mut pod = current
-        .to_value()
+        .to_plain_value()
         .map_err(|e| internal(format!("{e}: {}", e.source)))?;
     if is_disrupted_by_it(&pod) {
         say_why(&mut pod, cx);

@@ -37,6 +37,13 @@ pub(crate) fn read(stored: &Stored) -> Result<Arc<Stored>, StatusError> {
     )))
 }
 
+/// The `Scale` of which [`write`] makes the replicas of this object.
+pub(super) fn shown(object: &Map<String, Value>) -> Map<String, Value> {
+    let replicas = object.get("spec").and_then(|s| s.get("replicas")).cloned();
+    let scale = json!({"spec": {"replicas": replicas}});
+    scale.as_object().cloned().unwrap_or_default()
+}
+
 /// The object with the replicas of a `Scale`.
 pub(super) fn write(
     kind: &Kind,

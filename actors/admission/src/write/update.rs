@@ -1,9 +1,11 @@
 //! Updates and patches, of objects and of their subresources.
 
-use super::{Written, check_place, decoded, node, scale};
+use super::managed::{self, Tracking};
+use super::{Written, check_place, decoded, ephemeral, node, scale, service};
 use crate::admit::{Context, Verdict};
-use crate::commit::MODIFIED;
+use crate::commit::{MODIFIED, shown};
 use crate::draft;
+use bytes::Bytes;
 use kabuki_model::command::{Expect, Op};
 use kabuki_model::identity::Identity;
 use kabuki_model::kind::{AnyObject, Kind};
@@ -13,6 +15,9 @@ use kabuki_model::view::View;
 use kabuki_model::{ObjectKey, Resource, StatusError, Stored};
 use serde_json::{Map, Value};
 use std::sync::Arc;
+
+/// The field in which objects say who owns what.
+const MANAGED: &[u8] = b"managedFields";
 
 /// What is to be changed, and how.
 #[derive(Debug, Clone, Copy)]
@@ -33,8 +38,8 @@ pub(crate) fn patch(
     let Target {
         key, subresource, ..
     } = target;
-    if patch.len() > draft::MAX_OBJECT_BYTES {
-        return Err(draft::too_large(patch.len()));
+    if let PatchType::Apply { force } = patch_type {
+        return super::apply::apply(view, who, target, patch, force, cx);
     }
     draft::kind_of(&key.resource)?;
     let current = view.get(key).ok_or_else(|| StatusError::not_found(key))?;
@@ -42,11 +47,15 @@ pub(crate) fn patch(
         Some(Subresource::Scale) => scale::read(current)?,
         _ => current.clone(),
     };
-    let base = base
-        .to_value()
-        .map_err(|e| StatusError::internal(format!("{e}: {}", e.source)))?;
-    let patch: Value = serde_json::from_slice(patch)
-        .map_err(|e| StatusError::bad_request(format!("the patch is not valid JSON: {e}")))?;
+    // Few patches are about who owns what: only they get to see it.
+    let owners = patch.windows(MANAGED.len()).any(|w| w == MANAGED);
+    let base = match owners {
+        true => base.to_value(),
+        false => base.to_plain_value(),
+    };
+    let base = base.map_err(|e| StatusError::internal(format!("{e}: {}", e.source)))?;
+    let mut warnings = Vec::new();
+    let patch = draft::parse_any(patch, target.options, &mut warnings)?;
     let patched = kabuki_model::patch::apply(patch_type, &base, &patch)
         .map_err(|e| StatusError::from(e).about(&key.resource, &key.name))?;
     let Value::Object(mut object) = patched else {
@@ -62,14 +71,56 @@ pub(crate) fn patch(
     {
         meta.remove("resourceVersion");
     }
-    update(view, who, target, object, cx)
+    update(view, who, target, object, warnings, cx)
 }
 
-pub(crate) fn update(
+/// Replaces an object.
+pub(crate) fn replace(
+    view: &dyn View,
+    who: &Identity,
+    target: Target,
+    json: &[u8],
+    cx: &Context,
+) -> Result<Verdict, StatusError> {
+    let mut warnings = Vec::new();
+    let object = draft::parse(json, target.options, &mut warnings)?;
+    update(view, who, target, object, warnings, cx)
+}
+
+fn update(
     view: &dyn View,
     who: &Identity,
     target: Target,
     mut object: Map<String, Value>,
+    warnings: Vec<String>,
+    cx: &Context,
+) -> Result<Verdict, StatusError> {
+    let key = target.key;
+    let current = view.get(key).ok_or_else(|| StatusError::not_found(key))?;
+    managed::check_manager(target.options, "UpdateOptions")?;
+    let write = Write {
+        pinned: check_preconditions(key, current, &object)?,
+        tracking: Tracking::Write(managed::take_given(&mut object)),
+        object,
+        warnings,
+    };
+    commit_update(view, who, target, write, cx)
+}
+
+/// The object as it is to be.
+pub(super) struct Write {
+    pub object: Map<String, Value>,
+    /// Whether the caller named the revision that it changes.
+    pub pinned: bool,
+    pub tracking: Tracking,
+    pub warnings: Vec<String>,
+}
+
+pub(super) fn commit_update(
+    view: &dyn View,
+    who: &Identity,
+    target: Target,
+    write: Write,
     cx: &Context,
 ) -> Result<Verdict, StatusError> {
     let Target {
@@ -77,17 +128,21 @@ pub(crate) fn update(
         subresource,
         options,
     } = target;
+    let Write {
+        mut object,
+        pinned,
+        tracking,
+        mut warnings,
+    } = write;
     let kind = draft::kind_of(&key.resource)?;
     let current = view.get(key).ok_or_else(|| StatusError::not_found(key))?;
-    let pinned = check_preconditions(key, current, &object)?;
     let old = decoded(current)?;
     if key.resource == Resource::NODES {
         node::date_taints(&mut object, Some(&old.to_value()), cx);
     }
-    let mut warnings = Vec::new();
     let mut new = match subresource {
         Some(Subresource::Scale) => scale::write(kind, current, &object)?,
-        Some(Subresource::Status | Subresource::Finalize) => {
+        Some(Subresource::Status | Subresource::Finalize | Subresource::EphemeralContainers) => {
             one_part(kind, current, subresource, object, options, &mut warnings)?
         }
         None => whole(kind, current, object, options, &mut warnings)?,
@@ -95,6 +150,7 @@ pub(crate) fn update(
     check_place(key, &mut *new)?;
     keep_server_fields(&mut *new, &*old);
     node::restrict_update(who, key, &*new, &*old)?;
+    let mut claims = Vec::new();
     match subresource {
         Some(Subresource::Status) => {
             let causes = new.validate_status(&*old);
@@ -105,17 +161,36 @@ pub(crate) fn update(
             let causes = new.validate();
             draft::refuse(kind, &*new, causes)?;
         }
+        Some(Subresource::EphemeralContainers) => {
+            new.default();
+            let causes = ephemeral::causes(&*new, &*old);
+            draft::refuse(kind, &*new, causes)?;
+            count_generation(kind, &mut *new, &*old);
+        }
         Some(Subresource::Scale) | None => {
             draft::check(kind, &mut *new, Some(&*old))?;
             check_finalizers(kind, &*new, &*old)?;
+            claims = service::claim(view, key, &mut *new, Some(&*old), cx)?;
             count_generation(kind, &mut *new, &*old);
         }
     }
-    finish(key, current, &*new, pinned, warnings, options, cx)
+    let version = kind.api_version();
+    let manager = managed::manager(who, options);
+    let writer = managed::writer(kind, manager, &version, subresource, cx);
+    let changed = Changed {
+        current,
+        claims,
+        json: managed::updated(current, new.to_json(), who, writer, tracking)?,
+        gone: super::delete::nothing_keeps(&*new),
+        pinned,
+        scale: subresource == Some(Subresource::Scale),
+        warnings,
+    };
+    changed.finish(options, cx)
 }
 
 /// The object's own preconditions: uid and resourceVersion. Says whether a revision was given.
-fn check_preconditions(
+pub(super) fn check_preconditions(
     key: &ObjectKey,
     current: &Stored,
     object: &Map<String, Value>,
@@ -176,6 +251,10 @@ fn one_part(
         return Err(no_subresource(kind, "finalize"));
     }
     let mut base = whole_value(current)?;
+    if part == Some(Subresource::EphemeralContainers) {
+        ephemeral::take(kind, &mut base, object)?;
+        return draft::decode(kind, base, options, warnings);
+    }
     let field = match part {
         Some(Subresource::Finalize) => "spec",
         _ => "status",
@@ -200,7 +279,7 @@ pub(super) fn no_subresource(kind: &Kind, part: &str) -> StatusError {
 }
 
 fn whole_value(stored: &Stored) -> Result<Map<String, Value>, StatusError> {
-    match stored.to_value() {
+    match stored.to_plain_value() {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(StatusError::internal(format!(
             "stored {} is no object",
@@ -268,47 +347,55 @@ fn count_generation(kind: &Kind, new: &mut dyn AnyObject, old: &dyn AnyObject) {
     }
 }
 
-/// Writes the object; or removes it, when the last thing that kept a deleted object is gone; or
-/// nothing, when nothing changed.
-fn finish(
-    key: &ObjectKey,
-    current: &Arc<Stored>,
-    new: &dyn AnyObject,
+/// A changed object.
+struct Changed<'a> {
+    current: &'a Arc<Stored>,
+    /// What must hold beside.
+    claims: Vec<Op>,
+    json: Bytes,
+    /// Whether nothing keeps it any more.
+    gone: bool,
     pinned: bool,
+    scale: bool,
     warnings: Vec<String>,
-    options: &WriteOptions,
-    cx: &Context,
-) -> Result<Verdict, StatusError> {
-    let json = new.to_json();
-    if json.len() > draft::MAX_OBJECT_BYTES {
-        return Err(draft::too_large(json.len()));
+}
+
+impl Changed<'_> {
+    /// Writes the object; or removes it, when the last thing that kept a deleted object is gone;
+    /// or nothing, when nothing changed.
+    fn finish(self, options: &WriteOptions, cx: &Context) -> Result<Verdict, StatusError> {
+        let current = self.current;
+        if self.json.len() > draft::MAX_OBJECT_BYTES {
+            return Err(draft::too_large(self.json.len()));
+        }
+        if self.json == current.json && !self.gone {
+            return Ok(Verdict::Answer(Answer {
+                warnings: self.warnings,
+                ..Answer::object(shown(current.clone(), self.scale)?)
+            }));
+        }
+        let key = current.key.clone();
+        let expect = Expect::Revision(current.revision);
+        let ops = match self.gone && !options.dry_run {
+            true => vec![Op::Delete { key, expect }],
+            false => {
+                let mut ops = self.claims;
+                ops.push(Op::Put {
+                    key,
+                    uid: current.uid.clone(),
+                    json: self.json,
+                    expect,
+                });
+                ops
+            }
+        };
+        let written = Written {
+            ops,
+            warnings: self.warnings,
+            retry: !self.pinned,
+            creates: false,
+            scale: self.scale,
+        };
+        written.verdict(options, cx, current.revision)
     }
-    let gone = super::delete::nothing_keeps(new);
-    if json == current.json && !gone {
-        return Ok(Verdict::Answer(Answer {
-            warnings,
-            ..Answer::object(current.clone())
-        }));
-    }
-    let expect = Expect::Revision(current.revision);
-    let put = Op::Put {
-        key: key.clone(),
-        uid: current.uid.clone(),
-        json,
-        expect: expect.clone(),
-    };
-    let ops = match gone && !options.dry_run {
-        true => vec![Op::Delete {
-            key: key.clone(),
-            expect,
-        }],
-        false => vec![put],
-    };
-    let written = Written {
-        ops,
-        warnings,
-        retry: !pinned,
-        creates: false,
-    };
-    Ok(written.verdict(options, cx, current.revision))
 }

@@ -4,6 +4,7 @@ use super::streams::{Channel, feed, pump_out, split};
 use super::{Ends, container, stream};
 use crate::pod::shim_container;
 use crate::services::Services;
+use kabuki_lifecycle::containers;
 use kabuki_model::StatusError;
 use kabuki_protocol::NodeStream;
 use kabuki_protocol::node::{AttachRequest, FromNode, Outcome};
@@ -19,12 +20,8 @@ pub(super) async fn open(
     let name = container::named(&entry, &request.container)?;
     let instance = container::running(&entry, &name)?;
     let pod = entry.pod();
-    let spec = pod
-        .spec
-        .iter()
-        .flat_map(|s| &s.containers)
-        .find(|c| c.name == name);
-    let (has_stdin, has_tty) = spec.map_or((false, false), |c| {
+    let spec = containers::container(&pod, &name);
+    let (has_stdin, has_tty) = spec.map_or((false, false), |(_, c)| {
         (c.stdin == Some(true), c.tty == Some(true))
     });
     if request.tty && !has_tty {

@@ -3,6 +3,7 @@
 use crate::services::{PodEntry, Services};
 use k8s_openapi::api::core::v1::Pod;
 use kabuki_lifecycle::Instance;
+use kabuki_lifecycle::containers::{self, Role};
 use kabuki_lifecycle::machine::Life;
 use kabuki_model::{ObjectKey, Resource, StatusError};
 use kabuki_protocol::node::PodRef;
@@ -21,12 +22,16 @@ pub(super) fn pod(services: &Services, wanted: &PodRef) -> Result<Arc<PodEntry>,
     })
 }
 
-fn names(pod: &Pod) -> Vec<&str> {
-    pod.spec
-        .iter()
-        .flat_map(|s| &s.containers)
-        .map(|c| c.name.as_str())
-        .collect()
+/// The names of its containers: first those that the pod is for.
+fn names(pod: &Pod) -> Vec<String> {
+    let all = pod.spec.iter().flat_map(containers::containers);
+    let mut named: Vec<(Role, String)> = all.map(|(role, c)| (role, c.name.clone())).collect();
+    named.sort_by_key(|(role, _)| match role {
+        Role::Main => 0,
+        Role::Init | Role::Sidecar => 1,
+        Role::Ephemeral => 2,
+    });
+    named.into_iter().map(|(_, name)| name).collect()
 }
 
 /// The container of that name; without one, the default or first.
@@ -40,12 +45,12 @@ pub(super) fn named(entry: &PodEntry, name: &str) -> Result<String, StatusError>
         .and_then(|a| a.get(DEFAULT_CONTAINER));
     let wanted = match name {
         "" => annotated
+            .or(names.first())
             .map(String::as_str)
-            .or(names.first().copied())
             .unwrap_or_default(),
         name => name,
     };
-    match names.contains(&wanted) {
+    match names.iter().any(|n| n == wanted) {
         true => Ok(wanted.to_string()),
         false => Err(StatusError::bad_request(format!(
             "container {wanted} is not valid for pod {}",
@@ -57,7 +62,9 @@ pub(super) fn named(entry: &PodEntry, name: &str) -> Result<String, StatusError>
 /// As [`named`], but of several one must be named (logs).
 pub(super) fn only(entry: &PodEntry, name: &str) -> Result<String, StatusError> {
     let pod = entry.pod();
-    let names = names(&pod);
+    let own = pod.spec.as_ref().map_or(0, |s| s.containers.len());
+    let mut names = names(&pod);
+    names.truncate(own);
     if name.is_empty() && names.len() > 1 {
         return Err(StatusError::bad_request(format!(
             "a container name must be specified for pod {}, choose one of: [{}]",

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// The images that containers use.
-fn used(services: &Services) -> HashSet<Digest> {
+pub(crate) fn used(services: &Services) -> HashSet<Digest> {
     let states: Vec<_> = services
         .pods
         .all()

@@ -6,6 +6,7 @@ use crate::pod::{self, PodMessage};
 use crate::services::{PodEntry, Services};
 use k8s_openapi::api::core::v1::Pod;
 use kabuki_kit::{ChildError, ChildSpec, Slot, SupervisorHandle};
+use kabuki_lifecycle::Fact;
 use kabuki_model::Stored;
 use kabuki_model::watch::WatchEvent;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -31,6 +32,13 @@ pub(crate) enum ManagerMessage {
     },
     Finished {
         uid: String,
+    },
+    /// The node cannot keep the pod.
+    Evict {
+        uid: String,
+        reason: &'static str,
+        message: String,
+        grace_s: i64,
     },
     Ended {
         uid: String,
@@ -63,6 +71,17 @@ impl ManagerHandle {
                 (),
             )
         })
+    }
+
+    /// The node cannot keep the pod; it has so many seconds to end.
+    pub fn evict(&self, uid: &str, reason: &'static str, message: &str, grace_s: i64) {
+        // Whoever evicts looks again a moment later.
+        let _ = self.slot.cast(ManagerMessage::Evict {
+            uid: uid.to_string(),
+            reason,
+            message: message.to_string(),
+            grace_s,
+        });
     }
 
     /// A pod's life is over; its actors can go.
@@ -257,6 +276,21 @@ impl Actor for Manager {
                 let _ = handled.send(());
             }
             ManagerMessage::Finished { uid } => self.end(&uid, &myself),
+            ManagerMessage::Evict {
+                uid,
+                reason,
+                message,
+                grace_s,
+            } => {
+                if let Some(slot) = state.slots.get(&uid) {
+                    let fact = Fact::Evicted {
+                        reason: reason.to_string(),
+                        message,
+                        grace_s: Some(grace_s),
+                    };
+                    let _ = slot.cast(PodMessage::Fact(fact));
+                }
+            }
             ManagerMessage::Ended { uid } => {
                 state.slots.remove(&uid);
                 self.services.pods.remove(&uid);

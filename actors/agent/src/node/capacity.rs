@@ -43,7 +43,7 @@ impl Machine {
 }
 
 /// A line of `/proc/meminfo`, in bytes.
-pub(super) fn meminfo(name: &str) -> i64 {
+pub(crate) fn meminfo(name: &str) -> i64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text
         .lines()

@@ -3,17 +3,20 @@
 use super::effects::run;
 use super::{container, message, sandbox, usage};
 use crate::manager::ManagerHandle;
+use crate::probe::{Around, Probes};
 use crate::services::{PodEntry, Services};
 use crate::trace::Stage;
+use crate::volume;
 use jiff::Timestamp;
 use kabuki_kit::{Alarm, ChildSpec, Slot, Strategy, SupervisorSpec};
 use kabuki_lifecycle::{Effect, Exit, Fact, Instance, PodMachine, PodState, Seen, SeenContainer};
 use kabuki_runtime::{ContainerState, Event, ExitStatus, ShimEvents, ShimStatus};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 /// What keeps failing (a bug) is tried ever more rarely.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
@@ -72,10 +75,17 @@ pub(crate) struct LifeState {
     pub(super) machine: Option<PodMachine>,
     pub(super) tasks: JoinSet<()>,
     pub(super) alarm: Alarm,
+    /// Hooks that run, by instance: they end with it.
+    pub(super) hooks: HashMap<Instance, Vec<AbortHandle>>,
+    probes: Probes,
+    /// Whether the pod was found running, and its probes go on rather than begin.
+    adopted: bool,
     stored: Option<PodState>,
     storing: bool,
     /// Ends with the state.
     _usage: JoinSet<()>,
+    /// Ends with the state.
+    _volumes: JoinSet<()>,
 }
 
 impl PodActor {
@@ -88,13 +98,21 @@ impl PodActor {
         };
         let now = Timestamp::now();
         let held = self.entry.state();
+        // What runs already was let in.
+        let is_new = found.is_none() && held.is_none();
+        let unsafe_sysctls = &self.services.config.unsafe_sysctls;
+        let refusal = is_new.then(|| kabuki_lifecycle::admission::refuse(&pod, unsafe_sysctls));
+        let refusal = refusal.flatten();
         let mut lost = false;
         let mut machine = match found {
             Some((status, events)) => {
                 let _ = myself.cast(PodMessage::Shim(events));
                 let stored = PodState::from_bytes(&status.agent_state).or(held);
                 match stored {
-                    Some(stored) => PodMachine::resume(pod, host, stored, &seen(&status), now),
+                    Some(stored) => {
+                        state.adopted = true;
+                        PodMachine::resume(pod, host, stored, &seen(&status), now)
+                    }
                     // It was not set up when the agent ended: it is made anew.
                     None => PodMachine::new(pod, host, now),
                 }
@@ -111,11 +129,21 @@ impl PodActor {
         if lost {
             effects.extend(machine.handle(Fact::SandboxLost, now));
         }
+        if let Some(refusal) = refusal {
+            let fact = Fact::Evicted {
+                reason: refusal.reason.to_string(),
+                message: refusal.message,
+                grace_s: Some(0),
+            };
+            effects.extend(machine.handle(fact, now));
+        }
         if self.entry.vanished() {
             effects.extend(machine.handle(Fact::PodVanished, now));
         }
-        state.machine = Some(machine);
         state._usage = usage::watch(&self.services, &self.entry, myself);
+        let are_there = machine.state().volumes == kabuki_lifecycle::machine::Volumes::Ready;
+        state._volumes = volume::keep(&self.services, &self.entry, are_there);
+        state.machine = Some(machine);
         self.perform_all(effects, myself, state);
     }
 
@@ -145,6 +173,10 @@ impl PodActor {
 
     fn feed(&self, fact: Fact, myself: &ActorRef<PodMessage>, state: &mut LifeState) {
         self.note_stage(&fact);
+        if let Fact::ContainerExited { instance, .. } = &fact {
+            let hooks = state.hooks.remove(instance);
+            hooks.iter().flatten().for_each(AbortHandle::abort);
+        }
         let Some(machine) = &mut state.machine else {
             return;
         };
@@ -175,6 +207,14 @@ impl PodActor {
         }
         if let Some(machine) = &state.machine {
             self.entry.set_state(machine.state().clone());
+            let around = |instance| Around {
+                services: self.services.clone(),
+                entry: self.entry.clone(),
+                instance,
+            };
+            let (wanted, adopted) = (machine.probes(), state.adopted);
+            state.probes.set(wanted, adopted, around, myself);
+            state.adopted = false;
         }
         self.store(myself, state);
     }

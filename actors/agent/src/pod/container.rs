@@ -7,12 +7,12 @@ use super::{log, sandbox};
 use crate::api;
 use crate::services::{PodEntry, Services};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Container, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, Secret};
 use kabuki_lifecycle::process::{self, ConfigError, Sources};
-use kabuki_lifecycle::{Fact, Instance, files};
+use kabuki_lifecycle::{Fact, Instance, containers};
 use kabuki_model::Resource;
 use kabuki_runtime::image::{Image, ImageError, Rootfs, resolve_user};
-use kabuki_runtime::{ShimClient, ShimError};
+use kabuki_runtime::{ContainerSpec, ShimClient, ShimError};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -91,19 +91,22 @@ async fn try_create(
 ) -> Result<(), Trouble> {
     let pod = entry.pod();
     let spec = pod.spec.as_ref();
-    let container = spec.and_then(|s| s.containers.iter().find(|c| c.name == instance.container));
+    let container = containers::container(&pod, &instance.container);
     let container = container
         .ok_or_else(|| Trouble::Create("it is not in the manifest".to_string()))?
-        .clone();
+        .1
+        .into_owned();
+    let pid_of = target(entry, &pod, &instance.container)?;
     let shim = shim_of(entry).map_err(|e| Trouble::Create(chain(&e)))?;
     let sources = fetch(services, entry, &container).await?;
     let image = find_image(services, entry, &container)?;
     let facts = process::PodFacts {
         pod_ips,
         host_ips: services.host.ips.clone(),
-        hostname: spec
-            .map(|s| files::hostname(&entry.name, s))
-            .unwrap_or_default(),
+        hostname: match spec {
+            Some(spec) => sandbox::kernel_name(services, entry, spec).map_err(Trouble::Create)?,
+            None => String::new(),
+        },
         node: services.allocatable.clone(),
     };
     let (work, held, which) = (services.clone(), entry.clone(), instance.clone());
@@ -145,7 +148,10 @@ async fn try_create(
         record_skipped(services, entry, skipped);
     }
     let created = shim
-        .create(planned.spec)
+        .create(ContainerSpec {
+            pid_of,
+            ..planned.spec
+        })
         .await
         .map_err(|e| Trouble::Start(chain(&e)))?;
     for warning in created.1 {
@@ -156,6 +162,25 @@ async fn try_create(
         );
     }
     Ok(())
+}
+
+/// The instance whose processes an added container is to see.
+fn target(entry: &PodEntry, pod: &Pod, name: &str) -> Result<Option<String>, Trouble> {
+    let Some(target) = containers::target_of(pod, name) else {
+        return Ok(None);
+    };
+    let state = entry.state();
+    let held = state.iter().flat_map(|s| &s.containers);
+    let mut running = held.filter(|c| c.name == target && c.is_running());
+    match running.next() {
+        Some(held) => Ok(Some(shim_container(&Instance {
+            container: target,
+            attempt: held.attempt.unwrap_or(0),
+        }))),
+        None => Err(Trouble::Create(format!(
+            "unable to find target container {target:?} in the pod"
+        ))),
+    }
 }
 
 fn user_trouble(error: ImageError) -> Trouble {
@@ -286,8 +311,7 @@ pub(super) async fn signal(
 /// The signal that asks a container to end: the manifest's, the image's, or SIGTERM.
 fn stop_signal_of(services: &Services, entry: &PodEntry, instance: &Instance) -> i32 {
     let pod = entry.pod();
-    let containers = pod.spec.as_ref().map_or(&[][..], |s| &s.containers);
-    let Some(container) = containers.iter().find(|c| c.name == instance.container) else {
+    let Some((_, container)) = containers::container(&pod, &instance.container) else {
         return SIGTERM;
     };
     let own = container
@@ -295,7 +319,7 @@ fn stop_signal_of(services: &Services, entry: &PodEntry, instance: &Instance) ->
         .as_ref()
         .and_then(|l| l.stop_signal.clone());
     let of_image = || {
-        let image = find_image(services, entry, container).ok()?;
+        let image = find_image(services, entry, &container).ok()?;
         Some(image.config.stop_signal.clone())
     };
     own.or_else(of_image)

@@ -1,20 +1,22 @@
 //! Performing the effects of the state machine, each in a task of its own.
 
 use super::actor::{LifeState, PodActor, PodMessage};
-use super::{container, sandbox};
+use super::{container, hook, sandbox};
 use crate::event::{Note, about_pod};
+use crate::probe::Around;
 use crate::services::{PodEntry, Services};
 use crate::volume;
 use futures::FutureExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kabuki_lifecycle::{Effect, Fact, PodEvent};
+use kabuki_lifecycle::{Effect, Fact, PodEvent, containers};
 use kabuki_model::ObjectKey;
 use kabuki_model::request::{DeleteOptions, Request};
 use kabuki_model::status::Reason;
 use ractor::ActorRef;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
+use tokio::task::AbortHandle;
 
 /// How long to wait before the API is asked again to let a pod go.
 const DELETE_RETRY: Duration = Duration::from_millis(500);
@@ -105,6 +107,17 @@ impl PodActor {
                     container::signal(&services, &entry, &instance, true).await;
                 });
             }
+            Effect::RunHook {
+                instance,
+                hook: which,
+            } => {
+                let around = Around {
+                    services,
+                    entry,
+                    instance,
+                };
+                hook::begin(around, which, state, myself);
+            }
             Effect::RemoveContainer(instance) => {
                 state.tasks.spawn(async move {
                     container::remove(&services, &entry, &instance).await;
@@ -149,10 +162,14 @@ impl PodActor {
     }
 
     fn record(&self, event: PodEvent) {
-        let container = event.container;
+        let pod = self.entry.pod();
+        let path = event.container.map(|name| {
+            let role = containers::container(&pod, &name).map(|(role, _)| role);
+            format!("spec.{}{{{name}}}", role.unwrap_or_default().list())
+        });
         let about = ObjectReference {
-            field_path: container.map(|name| format!("spec.containers{{{name}}}")),
-            ..about_pod(&self.entry.pod())
+            field_path: path,
+            ..about_pod(&pod)
         };
         let (warning, reason, message) = (event.warning, event.reason, event.message);
         self.services.events.record(Note {
@@ -173,7 +190,7 @@ pub(super) fn run(
     myself: &ActorRef<PodMessage>,
     panicked: Fact,
     work: impl Future<Output = Fact> + Send + 'static,
-) {
+) -> AbortHandle {
     let myself = myself.clone();
     state.tasks.spawn(async move {
         let fact = AssertUnwindSafe(work)
@@ -181,7 +198,7 @@ pub(super) fn run(
             .await
             .unwrap_or(panicked);
         let _ = myself.cast(PodMessage::Fact(fact));
-    });
+    })
 }
 
 /// Asks the API to let the pod go, until it has.

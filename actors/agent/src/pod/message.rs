@@ -3,7 +3,7 @@
 
 use super::{container, log};
 use crate::services::{PodEntry, Services};
-use kabuki_lifecycle::Instance;
+use kabuki_lifecycle::{Instance, containers};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -23,8 +23,7 @@ pub(super) async fn read(
     code: i32,
 ) -> Option<String> {
     let pod = entry.pod();
-    let containers = pod.spec.as_ref().map_or(&[][..], |s| &s.containers);
-    let container = containers.iter().find(|c| c.name == instance.container)?;
+    let (_, container) = containers::container(&pod, &instance.container)?;
     let policy = container.termination_message_policy.as_deref();
     let from_log = code != 0 && policy == Some("FallbackToLogsOnError");
     let file = container::message_file(services, entry, instance);

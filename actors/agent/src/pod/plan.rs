@@ -14,10 +14,6 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
-/// When a log file is rotated and how many are kept: kubelet's defaults.
-const LOG_MAX_BYTES: u64 = 10 << 20;
-const LOG_MAX_FILES: u32 = 5;
-
 /// All that an instance is made from.
 pub(super) struct Ingredients<'a> {
     pub services: &'a Services,
@@ -127,10 +123,11 @@ pub(super) fn plan(
         tty: from.container.tty == Some(true),
         stdin: from.container.stdin == Some(true),
         stdin_once: from.container.stdin_once == Some(true),
+        pid_of: None,
         log: Some(LogSpec {
             path: text(&log),
-            max_size: LOG_MAX_BYTES,
-            max_files: LOG_MAX_FILES,
+            max_size: from.services.config.log_max_bytes,
+            max_files: from.services.config.log_max_files,
         }),
     };
     Ok(Planned {

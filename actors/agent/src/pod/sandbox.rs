@@ -76,7 +76,7 @@ async fn set_up(
     client: &ShimClient,
 ) -> Result<(), String> {
     let warnings = client
-        .setup(pod_spec(services, entry, pod))
+        .setup(pod_spec(services, entry, pod)?)
         .await
         .map_err(|e| chain(&e))?;
     for warning in warnings {
@@ -85,17 +85,30 @@ async fn set_up(
     Ok(())
 }
 
-fn pod_spec(services: &Services, entry: &PodEntry, pod: &Pod) -> PodSpec {
+/// The name that the pod goes by inside.
+pub(super) fn kernel_name(
+    services: &Services,
+    entry: &PodEntry,
+    spec: &Spec,
+) -> Result<String, String> {
+    let hostname = files::hostname(&entry.name, spec);
+    let domain = &services.config.cluster_domain;
+    let qualified = files::fully_qualified(&hostname, &entry.namespace, spec, domain);
+    files::kernel_name(&hostname, qualified.as_deref(), spec)
+}
+
+fn pod_spec(services: &Services, entry: &PodEntry, pod: &Pod) -> Result<PodSpec, String> {
     let spec = pod.spec.clone().unwrap_or_default();
+    let hostname = kernel_name(services, entry, &spec)?;
     let class = resources::qos_class(pod);
     let limits = resources::pod_limits(pod);
     let security = spec.security_context.as_ref();
     let sysctls = security.iter().flat_map(|s| s.sysctls.iter().flatten());
-    PodSpec {
+    Ok(PodSpec {
         uid: entry.uid.clone(),
         namespace: entry.namespace.clone(),
         name: entry.name.clone(),
-        hostname: files::hostname(&entry.name, &spec),
+        hostname,
         cgroup_parent: resources::cgroup_parent(&services.layout.cgroup, class),
         resources: to_resources(&limits),
         net: if spec.host_network == Some(true) {
@@ -116,7 +129,7 @@ fn pod_spec(services: &Services, entry: &PodEntry, pod: &Pod) -> PodSpec {
         sysctls: sysctls.map(|s| (s.name.clone(), s.value.clone())).collect(),
         mounts: crate::volume::memory_mounts(services, entry, &spec),
         shm_size: 0,
-    }
+    })
 }
 
 pub(super) fn to_resources(limits: &resources::Limits) -> Resources {
@@ -130,7 +143,7 @@ pub(super) fn to_resources(limits: &resources::Limits) -> Resources {
 }
 
 /// Where a pod's own `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf` are.
-pub(super) fn etc(services: &Services, entry: &PodEntry) -> PathBuf {
+pub(crate) fn etc(services: &Services, entry: &PodEntry) -> PathBuf {
     services.layout.pod(&entry.uid).join("etc")
 }
 
@@ -146,6 +159,7 @@ async fn write_files(
     let aliases = spec.host_aliases.clone().unwrap_or_default();
     let domain = &services.config.cluster_domain;
     let qualified = files::fully_qualified(&hostname, &entry.namespace, spec, domain);
+    let kernel_name = kernel_name(services, entry, spec).map_err(io::Error::other)?;
     let host_network = spec.host_network == Some(true);
     let (spec, ips) = (spec.clone(), ips.to_vec());
     let resolver = resolv_conf::Settings {
@@ -167,8 +181,8 @@ async fn write_files(
             false => files::hosts(&ips, &hostname, qualified.as_deref(), &aliases),
         };
         std::fs::write(dir.join("hosts"), hosts)?;
-        std::fs::write(dir.join("hostname"), format!("{hostname}\n"))?;
-        let node = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        let node = std::fs::read_to_string(crate::names::node_file()).unwrap_or_default();
+        std::fs::write(dir.join("hostname"), format!("{kernel_name}\n"))?;
         let (text, warnings) = resolv_conf::build(&resolver, &node);
         std::fs::write(dir.join("resolv.conf"), text)?;
         Ok::<_, io::Error>(warnings)
@@ -192,6 +206,7 @@ async fn write_files(
 pub(super) async fn teardown(services: &Arc<Services>, entry: &Arc<PodEntry>, keep_volumes: bool) {
     take_down(services, entry).await;
     if !keep_volumes {
+        entry.volumes.close().await;
         remove_files(services, &entry.uid).await;
     }
 }

@@ -3,8 +3,8 @@
 //! through `..data`.
 
 use super::VolumeError;
-use super::content::VolumeFile;
 use jiff::Timestamp;
+use kabuki_lifecycle::volume::VolumeFile;
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -26,11 +26,60 @@ pub(super) fn write(
     for file in files {
         check(&file.path)?;
     }
-    try_write(dir, files, group).map_err(|source| VolumeError::Io {
+    let written = try_write(dir, files, group);
+    written.map_err(|source| VolumeError::Io {
         action: "write volume",
         path: dir.to_path_buf(),
         source,
     })
+}
+
+/// Makes a volume that is there hold exactly `files`, unless it does. Gives the directories of
+/// files that were replaced: a reader may have been led to them a moment ago.
+pub(super) fn update(
+    dir: &Path,
+    files: &[VolumeFile],
+    group: Option<u32>,
+) -> Result<Vec<PathBuf>, VolumeError> {
+    if holds(&dir.join(DATA), files) == Some(false) {
+        write(dir, files, group)?;
+    }
+    Ok(replaced(dir))
+}
+
+/// Removes files that were replaced.
+pub(super) fn remove_old(old: &Path) -> Result<(), VolumeError> {
+    match std::fs::remove_dir_all(old) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(VolumeError::Io {
+            action: "remove",
+            path: old.to_path_buf(),
+            source,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the files below `data` are exactly `files`; `None` when there is no such directory.
+fn holds(data: &Path, files: &[VolumeFile]) -> Option<bool> {
+    let mut found = BTreeSet::new();
+    let mut dirs = vec![(data.to_path_buf(), PathBuf::new())];
+    while let Some((dir, below)) = dirs.pop() {
+        let Ok(entries) = std::fs::read_dir(&dir) else {
+            return (!below.as_os_str().is_empty()).then_some(false);
+        };
+        for entry in entries.flatten() {
+            let below = below.join(entry.file_name());
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => dirs.push((entry.path(), below)),
+                _ => drop(found.insert(below)),
+            }
+        }
+    }
+    let same = |f: &VolumeFile| {
+        found.contains(Path::new(&f.path))
+            && std::fs::read(data.join(&f.path)).is_ok_and(|held| held == f.bytes)
+    };
+    Some(found.len() == files.len() && files.iter().all(same))
 }
 
 /// A path in a volume is plain, and never one of the writer's own names.
@@ -58,7 +107,6 @@ fn try_write(dir: &Path, files: &[VolumeFile], group: Option<u32>) -> io::Result
     for file in files {
         write_file(&new, file, group)?;
     }
-    let old = std::fs::read_link(dir.join(DATA)).ok();
     let (data, data_new) = (dir.join(DATA), dir.join(DATA_NEW));
     match std::fs::remove_file(&data_new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -66,14 +114,21 @@ fn try_write(dir: &Path, files: &[VolumeFile], group: Option<u32>) -> io::Result
     }
     symlink(&stamp, &data_new)?;
     std::fs::rename(&data_new, &data)?;
-    link_names(dir, files)?;
-    if let Some(old) = old {
-        let old = dir.join(old);
-        if old.parent() == Some(dir) && old != new {
-            std::fs::remove_dir_all(old)?;
-        }
-    }
-    Ok(())
+    link_names(dir, files)
+}
+
+/// The directories of all writes but the last.
+fn replaced(dir: &Path) -> Vec<PathBuf> {
+    let Ok(last) = std::fs::read_link(dir.join(DATA)) else {
+        return Vec::new();
+    };
+    let found = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let replaced = found.filter(|e| {
+        let name = e.file_name();
+        let own = name.as_encoded_bytes().starts_with(b"..") && *name != *last;
+        own && e.file_type().is_ok_and(|kind| kind.is_dir())
+    });
+    replaced.map(|e| e.path()).collect()
 }
 
 fn make_dir(dir: &Path, group: Option<u32>) -> io::Result<()> {
@@ -108,8 +163,10 @@ fn write_file(new: &Path, file: &VolumeFile, group: Option<u32>) -> io::Result<(
         .open(&path)?;
     out.write_all(&file.bytes)?;
     let mut mode = file.mode;
-    if let Some(group) = group {
-        chown(&path, None, Some(group))?;
+    if group.is_some() || file.owner.is_some() {
+        chown(&path, file.owner, group)?;
+    }
+    if group.is_some() {
         mode |= GROUP_READ;
     }
     std::fs::set_permissions(&path, Permissions::from_mode(mode))
@@ -136,45 +193,4 @@ fn link_names(dir: &Path, files: &[VolumeFile]) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn file(path: &str, text: &str) -> VolumeFile {
-        VolumeFile {
-            path: path.to_string(),
-            bytes: text.as_bytes().to_vec(),
-            mode: 0o640,
-        }
-    }
-
-    #[test]
-    fn a_volume_is_replaced_as_a_whole() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let at = dir.path().join("volume");
-        write(&at, &[file("a", "1"), file("sub/b", "2")], None).expect("written");
-        let read = |name: &str| std::fs::read_to_string(at.join(name)).ok();
-        assert_eq!(read("a").as_deref(), Some("1"));
-        assert_eq!(read("sub/b").as_deref(), Some("2"));
-        let mode = std::fs::metadata(at.join("a"))
-            .expect("there")
-            .permissions()
-            .mode();
-        assert_eq!(mode & 0o7777, 0o640);
-        write(&at, &[file("a", "3")], None).expect("written");
-        assert_eq!(read("a").as_deref(), Some("3"));
-        assert_eq!(read("sub/b"), None);
-        let left = std::fs::read_dir(&at).expect("a directory").count();
-        assert_eq!(left, 3, "the directory, ..data and a");
-    }
-
-    #[test]
-    fn a_path_that_leads_out_is_refused() {
-        let dir = tempfile::tempdir().expect("a directory");
-        for path in ["../x", "/x", "a/../../x", "..data", ""] {
-            assert!(
-                write(dir.path(), &[file(path, "")], None).is_err(),
-                "{path}"
-            );
-        }
-    }
-}
+mod tests;

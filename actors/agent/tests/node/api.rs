@@ -24,12 +24,16 @@ struct State {
     objects: BTreeMap<ObjectKey, Arc<Stored>>,
     revision: u64,
     uids: u64,
+    tokens: u64,
+    refuses_tokens: bool,
+    token_life_s: Option<i64>,
     watchers: Vec<(Selected, mpsc::Sender<Result<WatchEvent, StatusError>>)>,
 }
 
-/// What an agent watches: the pods of a node, the node itself, or all nodes.
+/// What an agent watches: the pods of a node, one object, or all nodes.
 struct Selected {
     resource: Resource,
+    namespace: Option<String>,
     node: Option<String>,
 }
 
@@ -38,13 +42,16 @@ impl Selected {
         let fields = &request.selection.fields;
         Self {
             resource: request.selection.resource.clone(),
+            namespace: request.selection.namespace.as_deref().map(str::to_string),
             node: fields.split_once('=').map(|(_, node)| node.to_string()),
         }
     }
 
     fn takes(&self, object: &Stored) -> bool {
         let on = |node: &str| object.to_value().expect("JSON")["spec"]["nodeName"] == *node;
+        let here = self.namespace.as_deref();
         self.resource == object.key.resource
+            && here.is_none_or(|n| *n == *object.key.namespace)
             && match (&self.node, object.key.resource == Resource::PODS) {
                 (None, _) => true,
                 (Some(node), true) => on(node),
@@ -63,6 +70,26 @@ impl FakeApi {
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().expect("no panic while locked")
+    }
+
+    /// Refuses tokens from now on, or no longer.
+    pub fn refuse_tokens(&self, refuses: bool) {
+        self.state().refuses_tokens = refuses;
+    }
+
+    /// Tokens live this long, whatever is asked for.
+    pub fn tokens_live_s(&self, seconds: i64) {
+        self.state().token_life_s = Some(seconds);
+    }
+
+    /// How many watches there are of a kind of objects.
+    pub fn watchers(&self, resource: &Resource) -> usize {
+        let state = self.state();
+        let open = state
+            .watchers
+            .iter()
+            .filter(|(s, w)| s.resource == *resource && !w.is_closed());
+        open.count()
     }
 
     /// The object as JSON.
@@ -207,6 +234,34 @@ impl FakeApi {
                     grace => self.delete_gracefully(&held, grace.unwrap_or(30)),
                 }
                 Ok(Answer::object(held))
+            }
+            Request::Token {
+                account,
+                audiences,
+                expiration_s,
+                bound_pod,
+            } => {
+                let mut state = self.state();
+                if state.refuses_tokens {
+                    return Err(StatusError::unavailable("no tokens today"));
+                }
+                state.tokens += 1;
+                let (pod, uid) = bound_pod.expect("a pod");
+                let token = format!(
+                    "{}:{}:{}:{pod}:{}:{}",
+                    account.namespace,
+                    account.name,
+                    audiences.join("+"),
+                    !uid.is_empty(),
+                    state.tokens
+                );
+                let life = state.token_life_s.unwrap_or(expiration_s);
+                let expires_s = jiff::Timestamp::now().as_second() + life;
+                let content = Content::Token { token, expires_s };
+                Ok(Answer {
+                    content,
+                    warnings: Vec::new(),
+                })
             }
             other => Err(StatusError::bad_request(format!("{other:?}"))),
         }

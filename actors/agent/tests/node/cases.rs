@@ -4,6 +4,8 @@ mod adoption;
 mod itself;
 mod life;
 mod peers;
+mod pressure;
+mod shown;
 mod streams;
 mod volumes;
 
@@ -39,6 +41,15 @@ cases!(
     streams::a_command_runs_with_its_input_output_and_code,
     streams::a_port_is_forwarded,
     streams::images_are_listed_loaded_and_removed,
+    pressure::what_is_used_is_measured_and_told,
+    pressure::under_memory_pressure_the_pod_that_exceeds_its_request_goes_first,
+    pressure::under_disk_pressure_the_pod_with_the_most_on_disk_goes_first,
+    pressure::a_container_that_writes_more_than_it_may_is_evicted,
+    pressure::an_unsafe_sysctl_is_refused_and_a_safe_one_set,
+    pressure::pods_end_with_the_machine_where_that_is_configured,
+    shown::a_projected_volume_holds_all_its_sources,
+    shown::volumes_follow_the_objects_and_the_pod_that_they_show,
+    shown::a_token_is_waited_for_and_renewed_before_it_ends,
     volumes::volumes_and_environment_hold_what_the_manifest_says,
     volumes::what_is_missing_is_waited_for,
 );

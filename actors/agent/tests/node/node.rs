@@ -89,6 +89,8 @@ impl TestNode {
         let mut config = AgentConfig::new("n1", dir.clone(), ip, pods, cluster, api.clone());
         let program = std::env::current_exe().expect("its own path");
         config.shim = Some((program, vec!["shim".into()]));
+        // The disk of the machine that runs the tests may be as full as it likes.
+        config.eviction.hard.clear();
         settle(&mut config);
         let tree = Tree::new();
         let agent = open(config, &tree).await;
@@ -125,6 +127,11 @@ impl TestNode {
         drop(agent);
         reset(&dir).await.expect("all is removed");
         assert!(!dir.exists());
+    }
+
+    /// Ends the pods as before the machine goes down.
+    pub async fn end_pods(&self) {
+        self.agent.end_pods().await;
     }
 
     pub fn node(&self) -> NodeHandle {

@@ -26,6 +26,9 @@ pub enum Audience {
     Certified,
     /// Anyone: nothing is asked of them.
     Anyone,
+    /// Anyone, and who has a certificate may show it: whether it is good is not judged in the
+    /// handshake, but by [`Credentials::accepts_client`], so that a bad one gets an answer.
+    Asked,
 }
 
 /// What handshakes need of one generation of the credentials.
@@ -134,6 +137,7 @@ impl Credentials {
         let builder = match audience {
             Audience::Certified => builder.with_client_cert_verifier(live.clone()),
             Audience::Anyone => builder.with_no_client_auth(),
+            Audience::Asked => builder.with_client_cert_verifier(Arc::new(Asked(live.clone()))),
         };
         let mut config = builder.with_cert_resolver(live);
         config.alpn_protocols = alpns.iter().map(|p| p.to_vec()).collect();
@@ -141,6 +145,18 @@ impl Credentials {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(Arc::new(config))
+    }
+
+    /// Whether a client's certificate (the first of the chain) was signed by a CA of the cluster
+    /// and is good now.
+    pub fn accepts_client(&self, chain: &[CertificateDer<'_>]) -> bool {
+        let Some((end_entity, intermediates)) = chain.split_first() else {
+            return false;
+        };
+        let current = self.current();
+        let clients = &current.trust.clients;
+        let verdict = clients.verify_client_cert(end_entity, intermediates, UnixTime::now());
+        verdict.is_ok()
     }
 
     /// The client's side of TLS: the peer must have a certificate of the cluster that is good for
@@ -224,6 +240,52 @@ impl ClientCertVerifier for Live {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.current().trust.clients.supported_verify_schemes()
+    }
+}
+
+/// Asks for a certificate and takes any, or none. That the client holds the certificate's key is
+/// proved all the same.
+#[derive(Debug)]
+struct Asked(Arc<Live>);
+
+impl ClientCertVerifier for Asked {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        ClientCertVerifier::verify_tls12_signature(&*self.0, message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        ClientCertVerifier::verify_tls13_signature(&*self.0, message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        ClientCertVerifier::supported_verify_schemes(&*self.0)
     }
 }
 

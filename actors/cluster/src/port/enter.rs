@@ -60,7 +60,7 @@ pub(super) async fn enter(port: Arc<Inner>, mut stream: TcpStream, peer: SocketA
             }
         };
         let offered = hello.accepted.client_hello();
-        let offered = offered.alpn().into_iter().flatten();
+        let offered = offered.alpn();
         let Some(protocol) = port.protocols.choose(offered) else {
             tracing::debug!(peer.address = %peer, "no protocol was offered that is served");
             return;
@@ -117,6 +117,9 @@ async fn admit(
     let certificate = certificate.and_then(|chain| chain.first()).cloned();
     let certificate = certificate.map(CertificateDer::into_owned);
     let who = certificate.as_ref().and_then(identity_of);
+    if protocol.guests == Guests::Asked {
+        return Some(asked(port, stream, peer, who, certificate));
+    }
     let verdict = judge(
         protocol.guests,
         who.as_ref(),
@@ -130,6 +133,7 @@ async fn admit(
                 peer,
                 who,
                 certificate,
+                bad_certificate: false,
             });
         }
         Err(refusal) => refusal,
@@ -142,6 +146,34 @@ async fn admit(
         turn_away(stream, &refusal).await;
     }
     None
+}
+
+/// Lets someone in who speaks HTTP: with a good certificate as who it names, with a bad one as
+/// somebody to be refused, without one as nobody yet.
+fn asked(
+    port: &Inner,
+    stream: TlsStream<TcpStream>,
+    peer: SocketAddr,
+    who: Option<Identity>,
+    certificate: Option<CertificateDer<'static>>,
+) -> Visitor {
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let good = !chain.is_empty()
+        && port.credentials.accepts_client(chain)
+        && judge(
+            Guests::Certified,
+            who.as_ref(),
+            certificate.as_ref(),
+            &*port.directory,
+        )
+        .is_ok();
+    Visitor {
+        stream,
+        peer,
+        who: who.filter(|_| good),
+        bad_certificate: certificate.is_some() && !good,
+        certificate: certificate.filter(|_| good),
+    }
 }
 
 /// Why someone with a good certificate may not come in.
@@ -163,7 +195,7 @@ fn judge(
     certificate: Option<&CertificateDer<'_>>,
     directory: &dyn Directory,
 ) -> Result<(), Refusal> {
-    if guests == Guests::Anyone {
+    if matches!(guests, Guests::Anyone | Guests::Asked) {
         return Ok(());
     }
     let (Some(who), Some(certificate)) = (who, certificate) else {
@@ -178,7 +210,9 @@ fn judge(
     match guests {
         Guests::Members if who.node_name().is_none() => Err(Refusal::NotANode),
         Guests::Servers if !who.is_server() => Err(Refusal::NotAServer),
-        Guests::Anyone | Guests::Certified | Guests::Members | Guests::Servers => Ok(()),
+        Guests::Anyone | Guests::Asked | Guests::Certified | Guests::Members | Guests::Servers => {
+            Ok(())
+        }
     }
 }
 

@@ -8,11 +8,18 @@ use kabuki_protocol::{cluster, join, session};
 use std::sync::Arc;
 use tokio_rustls::rustls::ServerConfig;
 
+/// HTTP/2 (RFC 9113).
+const HTTP_2: &[u8] = b"h2";
+/// HTTP/1.1 (RFC 7301).
+const HTTP_1: &[u8] = b"http/1.1";
+
 /// Who may use a protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Guests {
     /// Anyone; nobody is asked for a certificate.
     Anyone,
+    /// Anyone; a certificate may be shown, and says who it is when it is good.
+    Asked,
     /// Whoever has a certificate of the cluster.
     Certified,
     /// Nodes.
@@ -56,7 +63,7 @@ pub(super) struct Protocols {
 
 impl Protocols {
     pub(super) fn new(credentials: &Credentials, doors: Doors) -> Result<Self, PkiError> {
-        use Guests::{Anyone, Certified, Members, Servers};
+        use Guests::{Anyone, Asked, Certified, Members, Servers};
         use Otherwise::{Close, Pipe};
         let table = [
             (session::ALPN, Certified, doors.clients, Pipe),
@@ -64,11 +71,14 @@ impl Protocols {
             (cluster::ALPN, Members, doors.cluster, Close),
             (cluster::SNAPSHOT_ALPN, Servers, doors.snapshot, Close),
             (join::ALPN, Anyone, doors.join, Pipe),
+            (HTTP_2, Asked, doors.http.clone(), Pipe),
+            (HTTP_1, Asked, doors.http, Pipe),
         ];
         let mut all = Vec::new();
         for (alpn, guests, door, otherwise) in table {
             let audience = match guests {
                 Anyone => Audience::Anyone,
+                Asked => Audience::Asked,
                 Certified | Members | Servers => Audience::Certified,
             };
             let behind = match (door, otherwise) {
@@ -88,11 +98,16 @@ impl Protocols {
         Ok(Self { all })
     }
 
-    /// The first protocol that a client offers and that there is.
+    /// The first protocol that a client offers and that there is. Who offers none speaks HTTP, as
+    /// clients did before there were names for protocols.
     pub(super) fn choose<'a>(
         &self,
-        mut offered: impl Iterator<Item = &'a [u8]>,
+        offered: Option<impl Iterator<Item = &'a [u8]>>,
     ) -> Option<&Protocol> {
-        offered.find_map(|name| self.all.iter().find(|protocol| protocol.alpn == name))
+        let named = |name: &[u8]| self.all.iter().find(|protocol| protocol.alpn == name);
+        match offered {
+            Some(mut offered) => offered.find_map(named),
+            None => named(HTTP_1),
+        }
     }
 }

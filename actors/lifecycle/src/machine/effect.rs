@@ -14,6 +14,15 @@ pub enum PullPolicy {
     Never,
 }
 
+/// A hook of a container (`lifecycle`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HookKind {
+    /// After its start.
+    PostStart,
+    /// Before it is asked to end.
+    PreStop,
+}
+
 /// An event for the people who watch the pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodEvent {
@@ -53,6 +62,14 @@ pub enum Effect {
     Signal(Instance),
     /// Kill it; `ContainerExited` follows.
     Kill(Instance),
+    /// Run a hook of a running instance: `HookEnded`, unless the instance ends first. It is not
+    /// run twice, so the state is stored before it begins.
+    RunHook {
+        /// Of which instance.
+        instance: Instance,
+        /// Which hook.
+        hook: HookKind,
+    },
     /// Remove what an ended (or never started) instance left; its log stays.
     RemoveContainer(Instance),
     /// Remove namespaces and network, and the volumes unless they are to be kept: `SandboxGone`.

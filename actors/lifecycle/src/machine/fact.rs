@@ -1,5 +1,7 @@
 //! What the machine is told.
 
+use super::effect::HookKind;
+use crate::probe::ProbeKind;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use serde::{Deserialize, Serialize};
@@ -93,6 +95,8 @@ pub enum Fact {
         reason: String,
         /// For people.
         message: String,
+        /// The longest that it may take to end, in seconds; `None` is the pod's own grace period.
+        grace_s: Option<i64>,
     },
     /// The volumes are there.
     VolumesReady,
@@ -176,5 +180,23 @@ pub enum Fact {
         instance: Instance,
         /// How.
         exit: Exit,
+    },
+    /// A hook has ended.
+    HookEnded {
+        /// Of which instance.
+        instance: Instance,
+        /// Which hook.
+        hook: HookKind,
+        /// Whether it failed.
+        failed: bool,
+    },
+    /// A probe has come to another result than before.
+    ProbeTurned {
+        /// Of which instance.
+        instance: Instance,
+        /// Which probe.
+        probe: ProbeKind,
+        /// Whether it succeeds now.
+        healthy: bool,
     },
 }

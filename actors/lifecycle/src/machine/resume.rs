@@ -3,8 +3,9 @@
 
 use super::container::ended;
 use super::fact::{Seen, SeenContainer};
-use super::state::{Container, Ended, Image, Life, PodState, Sandbox, Volumes};
+use super::state::{Container, Ended, Health, Hook, Image, Life, PodState, Sandbox, Volumes};
 use super::{Effect, PodMachine};
+use crate::containers::Role;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 
@@ -31,7 +32,25 @@ pub(super) fn from_api(pod: &Pod) -> PodState {
             .collect();
     }
     let ended_for_good = state.final_phase.is_some();
-    for held in status.container_statuses.iter().flatten() {
+    for held in status.init_container_statuses.iter().flatten() {
+        let mut container = from_status(held, ended_for_good);
+        container.passed = ended_for_good;
+        let is_init = crate::containers::container(pod, &held.name);
+        let is_init = is_init.is_some_and(|(role, _)| role == Role::Init);
+        // In another sandbox it runs again, even if it has succeeded in an earlier one.
+        if let Life::Ended(ended) = &container.life
+            && is_init
+            && !ended_for_good
+            && ended.exit_code == 0
+        {
+            container.last = Some(ended.clone());
+            container.life = Life::creating();
+        }
+        state.containers.push(container);
+    }
+    let others = status.container_statuses.iter().flatten();
+    let added = status.ephemeral_container_statuses.iter().flatten();
+    for held in others.chain(added) {
         state.containers.push(from_status(held, ended_for_good));
     }
     state
@@ -157,9 +176,23 @@ impl PodMachine {
                 container.life = Life::Running {
                     started_at: *started_at,
                 };
+                if newer {
+                    container.health = Health::default();
+                }
+                // A hook is not run twice: one that was running has ended.
+                if container.health.post_start == Hook::Running {
+                    container.health.post_start = Hook::Done;
+                }
+                let Some(stop) = &mut container.stop else {
+                    return;
+                };
+                if stop.pre_stop == Hook::Running {
+                    stop.pre_stop = Hook::Done;
+                    stop.late = true;
+                }
+                stop.killed = false;
                 // Whether the signal went out before the agent ended is not known: once more.
-                if let Some(stop) = &mut container.stop {
-                    stop.killed = false;
+                if stop.asked_at.is_some() {
                     self.emit(Effect::Signal(seen.instance.clone()));
                 }
             }

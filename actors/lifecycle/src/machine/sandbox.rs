@@ -134,7 +134,10 @@ impl PodMachine {
 
     pub(super) fn sandbox_gone(&mut self) {
         match self.state.sandbox {
-            Sandbox::TearingDown { keep_volumes: true } => self.state.sandbox = Sandbox::Absent,
+            Sandbox::TearingDown { keep_volumes: true } => {
+                self.state.sandbox = Sandbox::Absent;
+                self.begin_again();
+            }
             Sandbox::TearingDown {
                 keep_volumes: false,
             } => self.state.sandbox = Sandbox::Gone,

@@ -1,6 +1,7 @@
 //! What the machine remembers. All of it survives the agent: it is stored with the sandbox.
 
 use super::backoff::Backoff;
+use crate::containers::Role;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -28,6 +29,9 @@ pub struct PodState {
     pub vanished: bool,
     /// The pod as a whole has failed: its containers are stopped and stay so.
     pub failure: Option<Failure>,
+    /// All that the pod is for has ended: when the containers that accompany it are killed.
+    #[serde(default)]
+    pub completion: Option<Timestamp>,
     /// The phase, once it is final.
     pub final_phase: Option<String>,
     /// The conditions with their times, by type.
@@ -122,6 +126,19 @@ pub struct Container {
     pub create_backoff: Backoff,
     /// The present instance is being stopped.
     pub stop: Option<Stop>,
+    /// What it is to its pod.
+    #[serde(default)]
+    pub role: Role,
+    /// Of an init container: the next ones need not wait for it any more.
+    #[serde(default)]
+    pub passed: bool,
+    /// How the present instance fares.
+    #[serde(default)]
+    pub health: Health,
+    /// The present instance is stopped because a probe failed: it has a successor even if it
+    /// ends well.
+    #[serde(default)]
+    pub unhealthy: bool,
     /// The manifest names another image: the next instance follows whatever the policy says.
     pub replacing: bool,
 }
@@ -193,13 +210,43 @@ pub struct Ended {
     pub finished_at: Option<Timestamp>,
 }
 
+/// How a running instance fares.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Its `postStart` hook.
+    pub post_start: Hook,
+    /// Its startup probe has succeeded.
+    pub started: bool,
+    /// What its readiness probe last came to.
+    pub ready: bool,
+}
+
+/// How far a hook has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Hook {
+    /// Still to be run.
+    #[default]
+    Due,
+    /// Running.
+    Running,
+    /// It has ended, there is none, or nobody waits for it any more.
+    Done,
+}
+
 /// An instance is being stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stop {
-    /// When it is killed.
+    /// When its grace ends.
     pub deadline: Timestamp,
-    /// Whether it was.
+    /// Whether it was killed.
     pub killed: bool,
+    /// Its `preStop` hook.
+    pub pre_stop: Hook,
+    /// When it was asked to end.
+    pub asked_at: Option<Timestamp>,
+    /// It was asked late, because of a hook or of containers that end before it: it gets a
+    /// moment even when its grace is over.
+    pub late: bool,
 }
 
 /// A condition's value and since when it has it.
@@ -212,6 +259,23 @@ pub struct Condition {
 }
 
 impl PodState {
+    /// Whether all init containers are done with, or have been started to stay.
+    pub(crate) fn is_initialized(&self) -> bool {
+        self.containers
+            .iter()
+            .filter(|c| c.role.is_init())
+            .all(|c| c.passed)
+    }
+
+    /// Whether it was initialized at any time: then, or a container that it is for has run.
+    pub(crate) fn was_initialized(&self) -> bool {
+        let ran = |c: &Container| {
+            let runs = matches!(c.life, Life::Running { .. } | Life::Ended(_));
+            c.role == Role::Main && (runs || c.last.is_some())
+        };
+        self.is_initialized() || self.containers.iter().any(ran)
+    }
+
     /// The form in which it is stored.
     pub fn to_bytes(&self) -> Vec<u8> {
         // Nothing in it can fail to be written: all keys of its maps are strings.
@@ -227,6 +291,10 @@ impl PodState {
 impl Container {
     pub(super) fn new(name: &str, image: &str) -> Self {
         Self {
+            role: Role::Main,
+            passed: false,
+            health: Health::default(),
+            unhealthy: false,
             name: name.to_string(),
             image_name: image.to_string(),
             image: Image::Unknown,
@@ -248,6 +316,11 @@ impl Container {
             Life::Creating | Life::Created | Life::Starting | Life::Running { .. } => true,
             Life::Waiting { .. } | Life::Ended(_) => false,
         }
+    }
+
+    /// Whether an instance runs.
+    pub fn is_running(&self) -> bool {
+        matches!(self.life, Life::Running { .. })
     }
 
     /// How often it was restarted.

@@ -1,13 +1,15 @@
 //! How a pod ends: deleted, failed as a whole, or because all its containers have ended.
 
-use super::container::restarts;
-use super::effect::Effect;
-use super::state::{Container, Deletion, Ended, Failure, Life, Sandbox, Stop, Volumes};
+use super::effect::{Effect, HookKind};
+use super::state::{Container, Deletion, Ended, Failure, Hook, Life, Sandbox, Stop, Volumes};
 use super::{PodMachine, after_ms};
+use crate::containers::Role;
 use jiff::Timestamp;
 
 /// What Kubernetes gives a pod that names nothing, in seconds.
 const DEFAULT_GRACE_S: i64 = 30;
+/// One that is asked to end late (after its hook, or after others) gets at least so long.
+const LATE_MS: i64 = 2_000;
 /// The exit code of a container that never ran and never will: that of a kill.
 const UNKNOWN_CODE: i32 = 137;
 
@@ -18,14 +20,28 @@ impl PodMachine {
         state.deletion.is_some() || state.failure.is_some() || self.all_ended_for_good()
     }
 
-    /// Whether every container has ended and none is to run again.
+    /// Whether all that the pod is for has ended and is not to run again, or never will run
+    /// because its preparation failed.
     pub(crate) fn all_ended_for_good(&self) -> bool {
-        let policy = self.spec().restart_policy.as_deref().unwrap_or_default();
+        let containers = &self.state.containers;
+        let over = |c: &&Container| match &c.life {
+            Life::Ended(ended) => !self.runs_again(c, ended.exit_code),
+            _ => false,
+        };
         self.state.final_phase.is_some()
-            || self.state.containers.iter().all(|c| match &c.life {
-                Life::Ended(ended) => !c.replacing && !restarts(policy, ended.exit_code),
-                _ => false,
-            })
+            || containers.iter().any(|c| self.has_failed_to_prepare(c))
+            || containers
+                .iter()
+                .filter(|c| c.role == Role::Main)
+                .all(|c| over(&c))
+    }
+
+    fn has_failed_to_prepare(&self, container: &Container) -> bool {
+        let failed = match &container.life {
+            Life::Ended(ended) => ended.exit_code,
+            _ => return false,
+        };
+        container.role == Role::Init && failed != 0 && !self.runs_again(container, failed)
     }
 
     pub(super) fn grace_s(&self) -> i64 {
@@ -71,6 +87,24 @@ impl PodMachine {
         self.record(true, reason, message.to_string());
     }
 
+    /// The node wants it gone, within so many seconds at most.
+    pub(super) fn evict(
+        &mut self,
+        reason: &str,
+        message: &str,
+        grace_s: Option<i64>,
+        now: Timestamp,
+    ) {
+        if self.is_ending() {
+            return;
+        }
+        self.fail_pod(reason, message, now);
+        if let (Some(grace_s), Some(failure)) = (grace_s, &mut self.state.failure) {
+            let latest = after_ms(now, grace_s.saturating_mul(1000));
+            failure.deadline = failure.deadline.min(latest);
+        }
+    }
+
     /// When the pod has been active for as long as it may (`activeDeadlineSeconds`).
     pub(super) fn active_deadline(&self) -> Option<Timestamp> {
         let seconds = self.spec().active_deadline_seconds?;
@@ -93,6 +127,9 @@ impl PodMachine {
         for index in 0..self.state.containers.len() {
             self.end_container(index, deadline, now);
         }
+        for index in 0..self.state.containers.len() {
+            self.advance_stop(index, now);
+        }
         let busy = self.state.containers.iter().any(Container::is_live)
             || self.state.volumes == Volumes::Preparing
             || self.state.sandbox == Sandbox::Preparing;
@@ -114,15 +151,17 @@ impl PodMachine {
         }
     }
 
-    /// Nothing runs any more: containers that wait have ended too, and the phase is final.
+    /// Nothing runs any more, and the phase is final. Containers that wait have ended too, if
+    /// they ever ran or could have: those of a pod that never came to them just wait.
     fn conclude(&mut self, now: Timestamp) {
         if self.state.final_phase.is_some() {
             return;
         }
+        let initialized = self.state.was_initialized();
         let mut succeeded = self.state.failure.is_none();
         for container in &mut self.state.containers {
-            if matches!(container.life, Life::Waiting { .. }) {
-                let never_ran = Ended {
+            if let Life::Waiting { .. } = container.life {
+                let never_ran = (container.role == Role::Main && initialized).then(|| Ended {
                     attempt: None,
                     exit_code: UNKNOWN_CODE,
                     reason: "ContainerStatusUnknown".to_string(),
@@ -132,23 +171,32 @@ impl PodMachine {
                     ),
                     started_at: None,
                     finished_at: Some(now),
-                };
-                container.life = Life::Ended(container.last.take().unwrap_or(never_ran));
+                });
+                if let Some(ended) = container.last.take().or(never_ran) {
+                    container.life = Life::Ended(ended);
+                }
             }
-            succeeded &= matches!(&container.life, Life::Ended(e) if e.exit_code == 0);
+            let well = matches!(&container.life, Life::Ended(e) if e.exit_code == 0);
+            succeeded &= container.role != Role::Main || well;
         }
         let phase = if succeeded { "Succeeded" } else { "Failed" };
         self.state.final_phase = Some(phase.to_string());
     }
 
-    fn end_deadline(&self, now: Timestamp) -> Timestamp {
+    fn end_deadline(&mut self, now: Timestamp) -> Timestamp {
         let deletion = self.state.deletion.map(|d| d.deadline);
         let failure = self.state.failure.as_ref().map(|f| f.deadline);
-        deletion.into_iter().chain(failure).min().unwrap_or(now)
+        if let Some(deadline) = deletion.into_iter().chain(failure).min() {
+            return deadline;
+        }
+        let own = after_ms(now, self.grace_s().saturating_mul(1000));
+        *self.state.completion.get_or_insert(own)
     }
 
     fn end_container(&mut self, index: usize, deadline: Timestamp, now: Timestamp) {
-        let container = &mut self.state.containers[index];
+        let Some(container) = self.state.containers.get_mut(index) else {
+            return;
+        };
         match container.life {
             Life::Created => {
                 // It never ran, so there is nothing to end: only to remove.
@@ -156,44 +204,92 @@ impl PodMachine {
                 let instance = container.instance();
                 self.emit(Effect::RemoveContainer(instance));
             }
-            Life::Running { .. } => {
-                match &mut container.stop {
-                    Some(stop) => stop.deadline = stop.deadline.min(deadline),
-                    None => {
-                        let text = format!("Stopping container {}", container.name);
-                        self.begin_stop(index, deadline, text);
-                    }
+            Life::Running { .. } => match &mut container.stop {
+                Some(stop) => stop.deadline = stop.deadline.min(deadline),
+                None => {
+                    let text = format!("Stopping container {}", container.name);
+                    self.begin_stop(index, deadline, text, now);
                 }
-                self.stop_when_due(index, now);
-            }
+            },
             _ => {}
         }
     }
 
-    /// Asks the running instance to end, and notes until when it may take.
-    pub(super) fn begin_stop(&mut self, index: usize, deadline: Timestamp, text: String) {
-        let container = &mut self.state.containers[index];
+    /// Decides that the running instance is to end, and until when it may take. Its `preStop`
+    /// hook comes first, within the grace.
+    pub(super) fn begin_stop(
+        &mut self,
+        index: usize,
+        deadline: Timestamp,
+        text: String,
+        now: Timestamp,
+    ) {
+        let has_hook = self.manifest_of(index).is_some_and(|c| {
+            let hooks = c.lifecycle.as_ref();
+            hooks.is_some_and(|l| l.pre_stop.is_some())
+        });
+        let runs_hook = has_hook && deadline > now;
+        let Some(container) = self.state.containers.get_mut(index) else {
+            return;
+        };
         container.stop = Some(Stop {
             deadline,
             killed: false,
+            pre_stop: if runs_hook { Hook::Running } else { Hook::Done },
+            asked_at: None,
+            late: false,
         });
-        let instance = container.instance();
+        let (instance, hook) = (container.instance(), HookKind::PreStop);
         self.record_of(index, false, "Killing", text);
-        self.emit(Effect::Signal(instance));
+        if runs_hook {
+            self.emit(Effect::RunHook { instance, hook });
+        }
     }
 
-    /// Kills the instance that was asked to end and did not in time.
-    pub(super) fn stop_when_due(&mut self, index: usize, now: Timestamp) {
-        let container = &mut self.state.containers[index];
-        let running = matches!(container.life, Life::Running { .. });
+    /// Goes on with the end of an instance: hook, signal, kill.
+    pub(super) fn advance_stop(&mut self, index: usize, now: Timestamp) {
+        let Some(container) = self.state.containers.get(index) else {
+            return;
+        };
+        let Some(mut stop) = container.stop.filter(|_| container.is_running()) else {
+            return;
+        };
         let instance = container.instance();
-        if let Some(stop) = &mut container.stop
-            && running
-            && !stop.killed
-            && stop.deadline <= now
-        {
+        if stop.pre_stop == Hook::Running && stop.deadline <= now {
+            // It goes on, but nobody waits for it any more.
+            stop.pre_stop = Hook::Done;
+            stop.late = true;
+        }
+        if stop.pre_stop == Hook::Done && stop.asked_at.is_none() {
+            if !self.is_ending() || self.may_end(index, stop.deadline, now) {
+                stop.asked_at = Some(now);
+                self.emit(Effect::Signal(instance.clone()));
+            } else {
+                stop.late = true;
+            }
+        }
+        if !stop.killed && self.kill_at(&stop).is_some_and(|at| at <= now) {
             stop.killed = true;
             self.emit(Effect::Kill(instance));
         }
+        if let Some(container) = self.state.containers.get_mut(index) {
+            container.stop = Some(stop);
+        }
+    }
+
+    /// When an instance that was asked to end is killed. Nobody waits for a pod that is gone.
+    fn kill_at(&self, stop: &Stop) -> Option<Timestamp> {
+        let asked_at = stop.asked_at?;
+        let hurries = self.state.vanished || !stop.late;
+        Some(match hurries {
+            true => stop.deadline,
+            false => stop.deadline.max(after_ms(asked_at, LATE_MS)),
+        })
+    }
+
+    /// When something of an instance's end is due.
+    pub(super) fn stop_due(&self, container: &Container) -> Option<Timestamp> {
+        let stop = container.stop.filter(|s| !s.killed)?;
+        Some(self.kill_at(&stop).unwrap_or(stop.deadline))
     }
 }

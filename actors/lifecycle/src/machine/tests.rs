@@ -1,5 +1,7 @@
 //! A pod's life, fact by fact.
 
+mod health;
+mod init;
 mod life;
 mod property;
 mod resume;

@@ -92,11 +92,14 @@ pub fn resource(
     node: &NodeResources,
     selector: &ResourceFieldSelector,
 ) -> Result<String, ConfigError> {
-    let containers = pod.spec.as_ref().map_or(&[][..], |s| &s.containers);
+    let spec = pod.spec.as_ref();
+    let mut containers = spec.into_iter().flat_map(|s| {
+        let first = s.init_containers.iter().flatten();
+        s.containers.iter().chain(first)
+    });
     let container = match selector.container_name.as_deref() {
         None | Some("") => own,
         Some(name) => containers
-            .iter()
             .find(|c| c.name == name)
             .ok_or_else(|| ConfigError::new(format!("container {name} not found")))?,
     };

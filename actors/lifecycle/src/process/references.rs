@@ -1,7 +1,7 @@
 //! Which objects a container's environment and a pod's volumes refer to, so that the agent can
 //! fetch them before.
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::Container;
 use std::collections::BTreeSet;
 
 /// Names of objects in the pod's namespace.
@@ -14,16 +14,10 @@ pub struct References {
 }
 
 impl References {
-    /// What the pod's volumes refer to.
-    pub fn of_volumes(pod: &Pod) -> Self {
-        let mut all = Self::default();
-        for volume in pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()) {
-            all.config_maps
-                .extend(volume.config_map.as_ref().map(|c| c.name.clone()));
-            let secret = volume.secret.as_ref().and_then(|s| s.secret_name.clone());
-            all.secrets.extend(secret);
-        }
-        all
+    /// Adds what `other` refers to.
+    pub fn extend(&mut self, other: Self) {
+        self.config_maps.extend(other.config_maps);
+        self.secrets.extend(other.secrets);
     }
 }
 

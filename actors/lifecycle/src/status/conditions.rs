@@ -1,9 +1,10 @@
 //! `conditions` (Kubernetes, "Pod conditions").
 
 use super::whole_seconds;
-use crate::machine::{Condition, PodState, Sandbox};
+use crate::containers::{self, Role};
+use crate::machine::{Condition, Container, PodState, Sandbox};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
+use k8s_openapi::api::core::v1::{Pod, PodCondition};
 
 /// A condition before it has a time.
 struct Value {
@@ -18,16 +19,12 @@ pub(super) fn of(
     pod: &Pod,
     state: &mut PodState,
     phase: &str,
-    containers: &[ContainerStatus],
     now: Timestamp,
 ) -> Vec<PodCondition> {
-    let containers_ready = containers_ready(phase, containers);
+    let containers_ready = containers_ready(pod, state, phase);
     let values = [
         plain("PodReadyToStartContainers", state.sandbox == Sandbox::Ready),
-        Value {
-            reason: (phase == "Succeeded").then_some("PodCompleted"),
-            ..plain("Initialized", true)
-        },
+        initialized(state, phase),
         ready(pod, &containers_ready),
         containers_ready,
         plain("PodScheduled", true),
@@ -58,7 +55,33 @@ fn plain(type_: &'static str, status: bool) -> Value {
     }
 }
 
-fn containers_ready(phase: &str, containers: &[ContainerStatus]) -> Value {
+fn initialized(state: &PodState, phase: &str) -> Value {
+    let value = plain("Initialized", true);
+    if phase == "Succeeded" {
+        return Value {
+            reason: Some("PodCompleted"),
+            ..value
+        };
+    }
+    let open: Vec<&str> = state
+        .containers
+        .iter()
+        .filter(|c| c.role.is_init() && !c.passed)
+        .map(|c| c.name.as_str())
+        .collect();
+    if open.is_empty() || state.was_initialized() {
+        return value;
+    }
+    let message = format!("containers with incomplete status: [{}]", open.join(" "));
+    Value {
+        status: false,
+        reason: Some("ContainersNotInitialized"),
+        message: Some(message),
+        ..value
+    }
+}
+
+fn containers_ready(pod: &Pod, state: &PodState, phase: &str) -> Value {
     let value = plain("ContainersReady", false);
     match phase {
         "Succeeded" => {
@@ -75,11 +98,12 @@ fn containers_ready(phase: &str, containers: &[ContainerStatus]) -> Value {
         }
         _ => {}
     }
-    let unready: Vec<&str> = containers
-        .iter()
-        .filter(|c| !c.ready)
-        .map(|c| c.name.as_str())
-        .collect();
+    let unready = |c: &&Container| {
+        let spec = containers::container(pod, &c.name).map(|(_, c)| c);
+        matches!(c.role, Role::Main | Role::Sidecar) && !c.is_ready(spec.as_deref())
+    };
+    let unready = state.containers.iter().filter(unready);
+    let unready: Vec<&str> = unready.map(|c| c.name.as_str()).collect();
     if unready.is_empty() {
         return Value {
             status: true,

@@ -1,30 +1,52 @@
-//! `containerStatuses`.
+//! `containerStatuses`, `initContainerStatuses`, `ephemeralContainerStatuses`.
 
 use super::whole_seconds;
+use crate::containers::{self, Role};
 use crate::machine::{Container, Ended, Image, Life, PodState};
 use k8s_openapi::api::core::v1::{
     self as core, ContainerState, ContainerStateRunning, ContainerStateTerminated,
     ContainerStateWaiting, ContainerStatus, Pod,
 };
 
-/// One status for each container of the manifest, by name.
-pub(super) fn of(pod: &Pod, state: &PodState) -> Vec<ContainerStatus> {
-    let specs = pod.spec.as_ref().map_or(&[][..], |s| &s.containers);
+/// What a container waits for that nothing has gone wrong with.
+const CREATING: &str = "ContainerCreating";
+/// The same in a pod with init containers.
+const INITIALIZING: &str = "PodInitializing";
+
+/// One status for each container of a list of the manifest: init containers in their order, all
+/// others by name.
+pub(super) fn of(pod: &Pod, state: &PodState, list: &str) -> Vec<ContainerStatus> {
     let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-    let mut statuses: Vec<ContainerStatus> = state
-        .containers
-        .iter()
-        .map(|c| one(uid, specs.iter().find(|s| s.name == c.name), c))
+    let initializes = state.containers.iter().any(|c| c.role.is_init());
+    let plain = if initializes { INITIALIZING } else { CREATING };
+    let listed = state.containers.iter().filter(|c| c.role.list() == list);
+    let mut statuses: Vec<ContainerStatus> = listed
+        .map(|c| {
+            let spec = containers::container(pod, &c.name).map(|(_, c)| c);
+            one(uid, spec.as_deref(), c, plain)
+        })
         .collect();
-    statuses.sort_by(|a, b| a.name.cmp(&b.name));
+    if list != Role::Init.list() {
+        statuses.sort_by(|a, b| a.name.cmp(&b.name));
+    }
     statuses
 }
 
-fn one(uid: &str, spec: Option<&core::Container>, container: &Container) -> ContainerStatus {
-    let running = matches!(container.life, Life::Running { .. });
+fn one(
+    uid: &str,
+    spec: Option<&core::Container>,
+    container: &Container,
+    plain: &str,
+) -> ContainerStatus {
     let resources = spec
         .and_then(|s| s.resources.clone())
         .filter(|r| *r != Default::default());
+    let started = container.is_started(spec);
+    let (started, ready) = match container.role {
+        Role::Main | Role::Sidecar => (Some(started), container.is_ready(spec)),
+        Role::Init => (Some(started), container.passed),
+        Role::Ephemeral => (None, false),
+    };
     ContainerStatus {
         name: container.name.clone(),
         image: container.image_name.clone(),
@@ -32,10 +54,10 @@ fn one(uid: &str, spec: Option<&core::Container>, container: &Container) -> Cont
         container_id: container
             .attempt
             .map(|n| container_id(uid, &container.name, n)),
-        ready: running,
-        started: Some(running),
+        ready,
+        started,
         restart_count: i32::try_from(container.restart_count()).unwrap_or(i32::MAX),
-        state: Some(state_of(uid, container)),
+        state: Some(state_of(uid, container, plain)),
         last_state: Some(match &container.last {
             Some(ended) => ContainerState {
                 terminated: Some(terminated(uid, &container.name, ended)),
@@ -43,6 +65,9 @@ fn one(uid: &str, spec: Option<&core::Container>, container: &Container) -> Cont
             },
             None => ContainerState::default(),
         }),
+        stop_signal: spec
+            .and_then(|s| s.lifecycle.as_ref())
+            .and_then(|l| l.stop_signal.clone()),
         allocated_resources: resources.as_ref().and_then(|r| r.requests.clone()),
         resources,
         ..ContainerStatus::default()
@@ -78,9 +103,13 @@ fn hash(seed: u8, text: &str) -> u64 {
     })
 }
 
-fn state_of(uid: &str, container: &Container) -> ContainerState {
+fn state_of(uid: &str, container: &Container, plain: &str) -> ContainerState {
     let mut state = ContainerState::default();
     match &container.life {
+        // Its `postStart` hook is part of its start.
+        Life::Running { .. } if !container.is_settled() => {
+            state.waiting = Some(waiting(container, plain, None));
+        }
         Life::Running { started_at } => {
             let started_at = Some(whole_seconds(*started_at));
             state.running = Some(ContainerStateRunning { started_at });
@@ -89,10 +118,11 @@ fn state_of(uid: &str, container: &Container) -> ContainerState {
         Life::Waiting {
             reason, message, ..
         } => {
+            let reason = if reason == CREATING { plain } else { reason };
             state.waiting = Some(waiting(container, reason, message.clone()));
         }
         Life::Creating | Life::Created | Life::Starting => {
-            state.waiting = Some(waiting(container, "ContainerCreating", None));
+            state.waiting = Some(waiting(container, plain, None));
         }
     }
     state
@@ -104,7 +134,7 @@ fn waiting(container: &Container, reason: &str, message: Option<String>) -> Cont
             Image::Failed {
                 reason, message, ..
             },
-            "ContainerCreating",
+            CREATING | INITIALIZING,
         ) => ContainerStateWaiting {
             reason: Some(reason.clone()),
             message: Some(message.clone()),

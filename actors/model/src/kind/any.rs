@@ -46,6 +46,10 @@ pub trait AnyObject: Any + Send + Sync {
     fn fields(&self) -> Vec<(&'static str, String)>;
     /// See [`KindRules::row`].
     fn row(&self, now: Timestamp) -> Vec<String>;
+    /// The typed object itself, for rules that are about one kind alone.
+    fn typed(&self) -> &dyn Any;
+    /// The typed object itself, for rules that are about one kind alone.
+    fn typed_mut(&mut self) -> &mut dyn Any;
     /// Canonical JSON, see [`canonical_json`].
     fn to_json(&self) -> Bytes;
     /// The object as a JSON value.
@@ -194,6 +198,14 @@ impl<R: KindRules> AnyObject for Typed<R> {
 
     fn row(&self, now: Timestamp) -> Vec<String> {
         R::row(&self.0, now)
+    }
+
+    fn typed(&self) -> &dyn Any {
+        &self.0
+    }
+
+    fn typed_mut(&mut self) -> &mut dyn Any {
+        &mut self.0
     }
 
     fn to_json(&self) -> Bytes {

@@ -24,9 +24,10 @@ mod validate;
 
 pub use bind::{BindError, bind};
 pub use defaults::{GRACE_PERIOD_S, admit_defaults, admit_tolerations};
-pub use resources::{Qos, Totals, limit, qos, request, requests};
+pub use resources::{Qos, Totals, limit, pod_limit, pod_request, qos, request, requests, together};
 pub use row::display_status;
 pub use template::{default_template, validate_template};
+pub use update::validate_ephemeral_update;
 
 use super::path::Path;
 use super::rules::{Column, KindRules, Names};

@@ -4,14 +4,19 @@ use super::amounts::Amounts;
 use super::any::{Decoded, Typed};
 use super::configmap::ConfigMapRules;
 use super::deployment::DeploymentRules;
+use super::endpoints::EndpointsRules;
+use super::endpointslice::EndpointSliceRules;
 use super::event::EventRules;
+use super::lease::LeaseRules;
 use super::namespace::NamespaceRules;
 use super::node::NodeRules;
 use super::pod::PodRules;
 use super::replicaset::ReplicaSetRules;
 use super::rules::{Column, KindRules, Names};
 use super::secret::SecretRules;
+use super::service::ServiceRules;
 use super::serviceaccount::ServiceAccountRules;
+use super::servicecidr::ServiceCidrRules;
 use crate::object::{DecodeError, Resource, Stored};
 use crate::status::Cause;
 use k8s_openapi::jiff::Timestamp;
@@ -92,13 +97,25 @@ impl Kind {
     /// Decodes JSON as an object of this kind, with its quantities in canonical form; not yet
     /// defaulted or validated.
     pub fn decode(&self, mut value: Value) -> Result<Decoded, Cause> {
+        self.canonical_quantities(&mut value)?;
+        (self.decode)(value)
+    }
+
+    /// Brings the quantities of an object's JSON into canonical form.
+    pub fn canonical_quantities(&self, value: &mut Value) -> Result<(), Cause> {
         let amounts = self
             .amounts
             .get_or_init(|| Amounts::of_schema(&self.schema()));
-        if let Some(amounts) = amounts {
-            amounts.canonicalise(&mut value)?;
+        match amounts {
+            Some(amounts) => amounts.canonicalise(value),
+            None => Ok(()),
         }
-        (self.decode)(value)
+    }
+
+    /// The fields of its objects, with what protobuf and server-side apply know of them. `None`
+    /// for kinds that the table of types does not have.
+    pub fn message(&self) -> Option<&'static crate::schema::Message> {
+        crate::schema::find(&self.api_version(), self.names.kind)
     }
 
     /// The fields of a stored object that field selectors know beyond name and namespace. Its
@@ -130,14 +147,19 @@ impl std::fmt::Debug for Kind {
 static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
     vec![
         Kind::new::<ConfigMapRules>(),
+        Kind::new::<EndpointsRules>(),
         Kind::new::<EventRules>(),
         Kind::new::<NamespaceRules>(),
         Kind::new::<NodeRules>(),
         Kind::new::<PodRules>(),
         Kind::new::<SecretRules>(),
         Kind::new::<ServiceAccountRules>(),
+        Kind::new::<ServiceRules>(),
         Kind::new::<DeploymentRules>(),
         Kind::new::<ReplicaSetRules>(),
+        Kind::new::<LeaseRules>(),
+        Kind::new::<EndpointSliceRules>(),
+        Kind::new::<ServiceCidrRules>(),
     ]
 });
 
@@ -193,7 +215,7 @@ mod tests {
         let mut sorted = listed.clone();
         sorted.sort_unstable();
         assert_eq!(listed, sorted);
-        assert_eq!(listed.len(), 9);
+        assert_eq!(listed.len(), 14);
     }
 
     #[test]

@@ -25,7 +25,8 @@ pub struct DecodeError {
 /// An object as the store holds it.
 ///
 /// Invariants: `json` is canonical (made by [`canonical_json`]: it begins with `apiVersion`,
-/// `kind`, `metadata`) and has no `metadata.resourceVersion`, which is `revision`.
+/// `kind`, `metadata`) and has no `metadata.resourceVersion`, which is `revision`. The entries of
+/// `metadata.managedFields` come first in the metadata, so that they can be left out unread.
 #[derive(Serialize, Deserialize)]
 pub struct Stored {
     /// Where it lives.
@@ -45,6 +46,8 @@ pub struct Stored {
 
 /// What precedes the fields of `metadata` in canonical JSON.
 const METADATA: &[u8] = b"\"metadata\":{";
+/// What then precedes the entries of managers, if there are any.
+const MANAGED_FIELDS: &[u8] = b"\"managedFields\":";
 
 impl Stored {
     /// Wraps canonical JSON.
@@ -88,26 +91,59 @@ impl Stored {
         json
     }
 
+    /// The JSON of `metadata.managedFields`; `None` when there are none.
+    pub fn managed_fields(&self) -> Option<&[u8]> {
+        let (start, end) = managed_fields_at(&self.json)?;
+        self.json.get(start..end)
+    }
+
+    /// The JSON with `metadata.resourceVersion`, without `metadata.managedFields`.
+    pub fn to_plain_json(&self) -> Vec<u8> {
+        match managed_fields_at(&self.json) {
+            None => self.to_json(),
+            Some((start, end)) => {
+                let key = start - MANAGED_FIELDS.len();
+                let comma = usize::from(self.json.get(end) == Some(&b','));
+                let mut json = Vec::with_capacity(self.json.len());
+                json.extend_from_slice(&self.json[..key]);
+                if self.revision > 0 {
+                    let more = if comma == 1 { "," } else { "" };
+                    let field = format!("\"resourceVersion\":\"{}\"{more}", self.revision);
+                    json.extend_from_slice(field.as_bytes());
+                }
+                json.extend_from_slice(&self.json[end + comma..]);
+                json
+            }
+        }
+    }
+
+    /// The object as a JSON value, without `metadata.managedFields`.
+    pub fn to_plain_value(&self) -> Result<serde_json::Value, DecodeError> {
+        serde_json::from_slice(&self.to_plain_json())
+            .map_err(|e| self.undecodable::<serde_json::Value>(e))
+    }
+
     /// The whole object as a JSON value.
     pub fn to_value(&self) -> Result<serde_json::Value, DecodeError> {
         serde_json::from_slice(&self.to_json())
             .map_err(|e| self.undecodable::<serde_json::Value>(e))
     }
 
-    /// The metadata, decoded once. An object whose metadata cannot be decoded has none.
+    /// The metadata without `managedFields`, decoded once. An object whose metadata cannot be decoded has none.
     pub fn meta(&self) -> &ObjectMeta {
         #[derive(Deserialize)]
         struct Partial {
             metadata: ObjectMeta,
         }
         self.meta.get_or_init(|| {
-            let json = self.to_json();
+            let json = self.to_plain_json();
             let decoded = serde_json::from_slice::<Partial>(&json);
             Box::new(decoded.map_or_else(|_| ObjectMeta::default(), |p| p.metadata))
         })
     }
 
-    /// The typed form, decoded once for the first type that is asked for, and shared.
+    /// The typed form without `managedFields`, decoded once for the first type that is asked for,
+    /// and shared.
     pub fn typed<T>(&self) -> Result<Arc<T>, DecodeError>
     where
         T: DeserializeOwned + Send + Sync + 'static,
@@ -118,7 +154,7 @@ impl Stored {
             return Ok(typed);
         }
         let decoded: T =
-            serde_json::from_slice(&self.to_json()).map_err(|e| self.undecodable::<T>(e))?;
+            serde_json::from_slice(&self.to_plain_json()).map_err(|e| self.undecodable::<T>(e))?;
         let decoded = Arc::new(decoded);
         // Another reader may have been first, or holds another type: both are fine.
         let _ = self.typed.set(decoded.clone());
@@ -150,7 +186,8 @@ impl PartialEq for Stored {
 }
 
 /// The canonical JSON of an object: `apiVersion`, `kind`, `metadata` first, then the other
-/// fields in their order, and no `metadata.resourceVersion`.
+/// fields in their order, and no `metadata.resourceVersion`. The metadata begin with
+/// `managedFields`.
 ///
 /// `object` must be a JSON object; missing heads are written as they are found (absent stays
 /// absent, but `metadata` is always there).
@@ -162,8 +199,10 @@ pub fn canonical_json(
     object.remove("apiVersion");
     object.remove("kind");
     let mut metadata = object.remove("metadata").unwrap_or_default();
+    let mut managed = None;
     if let Some(fields) = metadata.as_object_mut() {
         fields.remove("resourceVersion");
+        managed = fields.remove("managedFields").filter(|m| !m.is_null());
     } else {
         metadata = serde_json::Value::Object(serde_json::Map::new());
     }
@@ -176,7 +215,53 @@ pub fn canonical_json(
         json.push_str(&value.to_string());
     }
     json.push('}');
-    json.into()
+    match managed {
+        None => json.into(),
+        Some(managed) => with_managed_fields(json.into(), Some(managed.to_string().as_bytes())),
+    }
+}
+
+/// Canonical JSON without `metadata.managedFields`, with these (a JSON list).
+pub fn with_managed_fields(json: Bytes, managed: Option<&[u8]>) -> Bytes {
+    let (Some(managed), Some(at)) = (managed, find(&json, METADATA)) else {
+        return json;
+    };
+    let at = at + METADATA.len();
+    let (head, tail) = json.split_at(at);
+    let mut whole = Vec::with_capacity(json.len() + MANAGED_FIELDS.len() + managed.len() + 1);
+    whole.extend_from_slice(head);
+    whole.extend_from_slice(MANAGED_FIELDS);
+    whole.extend_from_slice(managed);
+    if tail.first() != Some(&b'}') {
+        whole.push(b',');
+    }
+    whole.extend_from_slice(tail);
+    whole.into()
+}
+
+/// Where the entries of managers are in canonical JSON.
+fn managed_fields_at(json: &[u8]) -> Option<(usize, usize)> {
+    let metadata = find(json, METADATA)? + METADATA.len();
+    let rest = json.get(metadata..)?.strip_prefix(MANAGED_FIELDS)?;
+    let start = metadata + MANAGED_FIELDS.len();
+    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
+    for (at, byte) in rest.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => quoted = !quoted,
+            _ if quoted => {}
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 {
+                    return Some((start, start + at + 1));
+                }
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
@@ -206,6 +291,41 @@ mod tests {
                 .to_json()
                 .starts_with(b"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":")
         );
+    }
+
+    #[test]
+    fn the_entries_of_managers_can_be_left_out_unread() {
+        for metadata in [
+            serde_json::json!({"name": "web", "managedFields": [{"manager": "a]}\"", "x": {"k:{}": {}}}]}),
+            serde_json::json!({"managedFields": [{}]}),
+            serde_json::json!({"name": "web"}),
+            serde_json::json!({}),
+        ] {
+            let value = serde_json::json!({"metadata": metadata, "spec": {"managedFields": [1]}});
+            let json = canonical_json("v1", "Pod", value.as_object().expect("object").clone());
+            let key = ObjectKey::new(Resource::PODS, "default", "web");
+            for revision in [0, 42] {
+                let stored = Stored::new(key.clone(), "u".into(), revision, json.clone());
+                let mut whole = stored.to_value().expect("valid");
+                let managed = whole["metadata"]["managedFields"].take();
+                let found = stored
+                    .managed_fields()
+                    .map(|m| serde_json::from_slice(m).expect("valid"));
+                assert_eq!(found, Some(managed.clone()).filter(|m| !m.is_null()));
+                let mut plain = stored.to_plain_value().expect("valid");
+                assert!(plain["metadata"].get("managedFields").is_none());
+                let bare = Stored::new(key.clone(), "u".into(), 0, stored.to_plain_json().into());
+                plain["metadata"]["managedFields"] = managed;
+                whole["metadata"]["managedFields"] = plain["metadata"]["managedFields"].clone();
+                assert_eq!(plain, whole);
+                if revision == 0 {
+                    assert_eq!(
+                        with_managed_fields(bare.json.clone(), stored.managed_fields()),
+                        json
+                    );
+                }
+            }
+        }
     }
 
     #[test]

@@ -35,6 +35,16 @@ impl Resource {
     pub const EVENTS: Self = Self(Repr::Static("events"));
     /// `serviceaccounts`
     pub const SERVICE_ACCOUNTS: Self = Self(Repr::Static("serviceaccounts"));
+    /// `services`
+    pub const SERVICES: Self = Self(Repr::Static("services"));
+    /// `endpoints`
+    pub const ENDPOINTS: Self = Self(Repr::Static("endpoints"));
+    /// `endpointslices.discovery.k8s.io`
+    pub const ENDPOINT_SLICES: Self = Self(Repr::Static("endpointslices.discovery.k8s.io"));
+    /// `servicecidrs.networking.k8s.io`
+    pub const SERVICE_CIDRS: Self = Self(Repr::Static("servicecidrs.networking.k8s.io"));
+    /// `leases.coordination.k8s.io`
+    pub const LEASES: Self = Self(Repr::Static("leases.coordination.k8s.io"));
     /// `scales.autoscaling`: never stored, the answer of the `scale` subresource.
     pub const SCALES: Self = Self(Repr::Static("scales.autoscaling"));
 
@@ -50,6 +60,11 @@ impl Resource {
         Self::EVENTS,
         Self::SERVICE_ACCOUNTS,
         Self::SCALES,
+        Self::SERVICES,
+        Self::ENDPOINTS,
+        Self::ENDPOINT_SLICES,
+        Self::SERVICE_CIDRS,
+        Self::LEASES,
     ];
 
     /// The resource with this full name (`plural` or `plural.group`).

@@ -12,12 +12,13 @@ pub(super) const DELETE_ITEMS: &str = "$deleteFromPrimitiveList/";
 
 /// Applies a strategic merge patch to a whole object.
 pub fn strategic_patch(target: &Value, patch: &Value) -> Result<Value, PatchError> {
+    let place = Place::root(&[target, patch]);
     let (Value::Object(target), Value::Object(patch)) = (target, patch) else {
         return Err(PatchError::Malformed(
             "a strategic merge patch of an object is an object".to_string(),
         ));
     };
-    let merged = merge_object(target.clone(), patch, &Place::ROOT)?;
+    let merged = merge_object(target.clone(), patch, &place)?;
     Ok(Value::Object(merged))
 }
 

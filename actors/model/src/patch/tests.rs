@@ -330,6 +330,26 @@ fn a_changed_strategy_and_volume_lose_their_old_kind() {
 }
 
 #[test]
+fn lists_merge_as_the_objects_type_says() {
+    // `ports` of a Service and of a container have different keys; a node's addresses merge, its
+    // taints do not.
+    let service = json!({"apiVersion": "v1", "kind": "Service", "spec": {"ports": [{"port": 80, "name": "a"}]}});
+    let patch = json!({"spec": {"ports": [{"port": 80, "targetPort": 8080}, {"port": 81}]}});
+    assert_eq!(
+        patched(&service, patch)["spec"]["ports"],
+        json!([{"port": 80, "name": "a", "targetPort": 8080}, {"port": 81}])
+    );
+    let node = json!({"apiVersion": "v1", "kind": "Node", "spec": {"taints": [{"key": "a"}]}, "status": {"addresses": [{"type": "Hostname", "address": "a"}]}});
+    let patch = json!({"spec": {"taints": [{"key": "b"}]}, "status": {"addresses": [{"type": "InternalIP", "address": "1"}]}});
+    let patched = patched(&node, patch);
+    assert_eq!(patched["spec"]["taints"], json!([{"key": "b"}]));
+    assert_eq!(
+        patched["status"]["addresses"].as_array().map(Vec::len),
+        Some(2)
+    );
+}
+
+#[test]
 fn a_port_with_two_protocols_is_kept() {
     let ports = |second: &str| {
         pod(
@@ -388,7 +408,7 @@ fn objects() -> impl Strategy<Value = Value> {
     let finalizers = prop::collection::btree_set("[a-d]/e", 0..4);
     let labels = prop::collection::btree_map("[a-d]", "[12]", 0..3);
     (containers.prop_shuffle_items(), finalizers, labels, prop::option::of(0..3_i32)).prop_map(|(containers, finalizers, labels, replicas)| {
-        let mut object = json!({"metadata": {"finalizers": finalizers, "labels": labels}, "spec": {"containers": containers}});
+        let mut object = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"finalizers": finalizers, "labels": labels}, "spec": {"containers": containers}});
         if let Some(replicas) = replicas {
             object["spec"]["replicas"] = replicas.into();
         }

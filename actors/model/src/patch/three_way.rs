@@ -14,12 +14,13 @@ pub fn create_three_way_patch(
     modified: &Value,
     current: &Value,
 ) -> Value {
+    let place = Place::root(&[current, modified]);
     let empty = Map::new();
     let fields = |value: &'_ Value| value.as_object().cloned();
     let original = original.and_then(fields).unwrap_or_default();
     let modified = modified.as_object().unwrap_or(&empty);
     let current = current.as_object().unwrap_or(&empty);
-    Value::Object(diff_object(&original, modified, current, &Place::ROOT))
+    Value::Object(diff_object(&original, modified, current, &place))
 }
 
 /// The strategic patch that turns `current` into `modified`.
@@ -48,7 +49,7 @@ fn diff_object(original: &Fields, modified: &Fields, current: &Fields, place: &P
                     .and_then(Value::as_object)
                     .unwrap_or(&none);
                 let mut inner = diff_object(before, wanted, found, &below);
-                if retains_keys(field, place) {
+                if below.retains_keys() {
                     add_retain_keys(&mut inner, wanted);
                 }
                 if !inner.is_empty() {
@@ -71,12 +72,6 @@ fn diff_object(original: &Fields, modified: &Fields, current: &Fields, place: &P
         }
     }
     patch
-}
-
-/// Objects that are one of several (a Deployment's strategy): fields that the manifest does not
-/// have go, whoever set them.
-fn retains_keys(field: &str, place: &Place) -> bool {
-    field == "strategy" && place.path() == "spec"
 }
 
 fn add_retain_keys(patch: &mut Fields, wanted: &Fields) {

@@ -119,7 +119,7 @@ impl Charter {
 }
 
 /// The texts of a Secret.
-pub(super) fn secret_texts(stored: &Stored) -> Result<BTreeMap<String, String>, CharterError> {
+pub(crate) fn secret_texts(stored: &Stored) -> Result<BTreeMap<String, String>, CharterError> {
     let damaged = |why: String| CharterError::Damaged {
         key: stored.key.clone(),
         why,

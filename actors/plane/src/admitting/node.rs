@@ -160,7 +160,7 @@ impl NodeFacts {
 }
 
 /// A merge patch of an object.
-pub(super) fn merge(key: &ObjectKey, patch: &Value) -> Request {
+pub(crate) fn merge(key: &ObjectKey, patch: &Value) -> Request {
     Request::Patch {
         key: key.clone(),
         subresource: None,

@@ -5,8 +5,10 @@ use super::pages::Pages;
 use super::route::{Others, route};
 use super::{LocalApi, MAX_WRITES};
 use crate::raft::RaftHandle;
+use crate::token::{Disbelief, Tokens};
 use crate::watch::WatchHandle;
 use futures::stream;
+use jiff::Timestamp;
 use kabuki_admission::read::continued_revision;
 use kabuki_admission::{Attributes, authorize, authorize_request, read};
 use kabuki_kit::{CallError, ChildSpec, Gate, Slot};
@@ -15,6 +17,7 @@ use kabuki_model::identity::Identity;
 use kabuki_model::request::{Answer, Content, Request};
 use kabuki_model::view::View;
 use kabuki_model::watch::WatchRequest;
+use kabuki_protocol::front::Authenticated;
 use kabuki_protocol::{ApiHandle, Watch};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::sync::Arc;
@@ -35,11 +38,12 @@ const RETRY: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub struct GatewayHandle {
     slot: Slot<GatewayMessage>,
-    raft: RaftHandle,
-    watch: WatchHandle,
+    pub(super) raft: RaftHandle,
+    pub(super) watch: WatchHandle,
     writes: Gate<&'static str>,
-    pages: Pages,
+    pub(super) pages: Pages,
     others: Others,
+    tokens: Tokens,
     /// Writes are only made while this server leads in this term.
     term: Option<u64>,
 }
@@ -55,6 +59,7 @@ impl GatewayHandle {
             writes: Gate::new([(USERS, MAX_WRITES, RETRY), (SYSTEM, MAX_WRITES, RETRY)]),
             pages: Pages::default(),
             others,
+            tokens: Tokens::default(),
             term: None,
         }
     }
@@ -96,6 +101,14 @@ impl GatewayHandle {
             Request::List(list) => {
                 self.raft.read_barrier().await?;
                 return self.list(&who, &request, &list.continue_token);
+            }
+            // They are answered by the state, with the cluster's keys: nothing is written.
+            Request::Token { .. } | Request::TokenRequest { .. } | Request::Review { .. } => {
+                self.raft.read_barrier().await?;
+                let view = self.raft.snapshot();
+                authorize_request(&view, &who, &request)?;
+                let (now, number) = (Timestamp::now(), rand::random());
+                return self.tokens.answer(&view, &who, &request, now, number);
             }
             _ => {}
         }
@@ -206,10 +219,48 @@ impl GatewayHandle {
         )))
     }
 
+    /// Who bears a token that was shown to one of `audiences` (none: the API itself).
+    ///
+    /// # Errors
+    /// `Unauthorized`, when it is not believed.
+    pub async fn authenticate(
+        &self,
+        token: &str,
+        audiences: &[String],
+    ) -> Result<Authenticated, StatusError> {
+        let judge = || {
+            let now = Timestamp::now();
+            self.tokens
+                .authenticate(&self.raft.snapshot(), token, audiences, now)
+        };
+        match judge()? {
+            Ok(found) => return Ok(found),
+            // What it is bound to, or its key, may be too new for this server to have heard of.
+            Err(Disbelief::Gone(_) | Disbelief::Signature) => self.raft.read_barrier().await?,
+            Err(why) => return Err(disbelieved(&why)),
+        }
+        let found = judge()?;
+        found.map_err(|why| disbelieved(&why))
+    }
+
+    /// The discovery document and the public keys of those who check tokens themselves.
+    ///
+    /// # Errors
+    /// The keys cannot be used.
+    pub fn openid(&self) -> Result<(serde_json::Value, serde_json::Value), StatusError> {
+        self.tokens.openid(&self.raft.snapshot())
+    }
+
     /// Refuses what `who` may not do; for conversations that are no requests on objects.
     pub fn authorize(&self, who: &Identity, attributes: &Attributes) -> Result<(), StatusError> {
         authorize(&self.raft.snapshot(), who, attributes)
     }
+}
+
+/// The refusal of a token: why, is for the server's own log.
+fn disbelieved(why: &Disbelief) -> StatusError {
+    tracing::debug!(%why, "a bearer token is not believed");
+    StatusError::new(kabuki_model::status::Reason::Unauthorized, "Unauthorized")
 }
 
 /// The control plane's own identities and node agents, which a flood of users must not starve.

@@ -204,7 +204,7 @@ fn about(command: &Command) -> usize {
     const BESIDE_JSON: usize = 256;
     let json = |op: &Op| match op {
         Op::Put { json, .. } => json.len(),
-        Op::Delete { .. } | Op::Require { .. } => 0,
+        Op::Delete { .. } | Op::Require { .. } | Op::Vacant { .. } => 0,
     };
     command.ops.iter().map(|op| json(op) + BESIDE_JSON).sum()
 }

@@ -8,7 +8,7 @@ use kabuki_model::{ObjectKey, Resource, StatusError};
 use kabuki_protocol::NodeStream;
 use kabuki_protocol::node::{NodeRequest, PodRef};
 
-pub(super) async fn open_node(
+pub(crate) async fn open_node(
     services: &Services,
     who: &Identity,
     node: Option<String>,
@@ -34,10 +34,20 @@ pub(super) async fn open_node(
             let name = node.unwrap_or_else(|| services.version.node.clone());
             let key = ObjectKey::new(Resource::NODES, "", &name);
             let verb = match request {
-                NodeRequest::Actors | NodeRequest::Check | NodeRequest::ImageList => "get",
+                NodeRequest::Actors
+                | NodeRequest::Check
+                | NodeRequest::ImageList
+                | NodeRequest::TraceService { .. }
+                | NodeRequest::DnsLookup { .. }
+                | NodeRequest::Metrics => "get",
                 _ => "create",
             };
-            let attributes = Attributes::object(verb, &key, "proxy");
+            // Who may see the node may see what it uses.
+            let part = match request {
+                NodeRequest::Metrics => "",
+                _ => "proxy",
+            };
+            let attributes = Attributes::object(verb, &key, part);
             server.gateway.authorize(who, &attributes)?;
             name
         }
@@ -62,13 +72,19 @@ fn pod_access(request: &NodeRequest) -> Option<(&PodRef, &'static str, &'static 
         NodeRequest::Exec(exec) => Some((&exec.pod, "create", "exec")),
         NodeRequest::Attach(attach) => Some((&attach.pod, "create", "attach")),
         NodeRequest::PortForward { pod, .. } => Some((pod, "create", "portforward")),
-        NodeRequest::Actors
+        NodeRequest::DnsLookup {
+            from: Some(pod), ..
+        } => Some((pod, "get", "")),
+        NodeRequest::DnsLookup { from: None, .. }
+        | NodeRequest::TraceService { .. }
+        | NodeRequest::Actors
         | NodeRequest::KillActor { .. }
         | NodeRequest::Check
         | NodeRequest::ImageList
         | NodeRequest::ImagePull { .. }
         | NodeRequest::ImageLoad { .. }
-        | NodeRequest::ImageRemove { .. } => None,
+        | NodeRequest::ImageRemove { .. }
+        | NodeRequest::Metrics => None,
     }
 }
 

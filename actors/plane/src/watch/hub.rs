@@ -2,11 +2,11 @@
 
 use super::placement::Placement;
 use kabuki_kit::{OutboxSender, Pushed};
-use kabuki_model::StatusError;
 use kabuki_model::command::Change;
 use kabuki_model::selector::Selection;
 use kabuki_model::watch::WatchEvent;
-use kabuki_store::{History, HistoryLimits, event_of};
+use kabuki_model::{Resource, StatusError};
+use kabuki_store::{Expired, History, HistoryLimits, event_of};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,6 +24,20 @@ impl SharedHistory {
             limits,
             inner: Arc::default(),
         }
+    }
+
+    /// The changes of a resource after a revision, once everything up to `until` is known; `None`
+    /// as long as it is not.
+    pub(crate) fn since(
+        &self,
+        resource: &Resource,
+        after: u64,
+        until: u64,
+    ) -> Option<Result<Vec<Change>, Expired>> {
+        let history = self.lock();
+        let history = history.as_ref().filter(|h| h.revision() >= until)?;
+        let changes = history.since(resource, after);
+        Some(changes.map(|changes| changes.cloned().collect()))
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<History>> {

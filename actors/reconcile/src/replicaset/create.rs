@@ -1,5 +1,6 @@
 //! The pods that a ReplicaSet makes.
 
+use crate::generated::{SUFFIX_LENGTH, suffix};
 use crate::ownership::Claimant;
 use kabuki_model::k8s_openapi::api::apps::v1::ReplicaSet;
 use kabuki_model::k8s_openapi::api::core::v1::Pod;
@@ -7,9 +8,6 @@ use kabuki_model::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kabuki_model::view::View;
 use kabuki_model::{LabelSelector, ObjectKey, Resource, Stored};
 
-/// The letters and digits of generated names: none that make words or are mistaken for others.
-const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-const SUFFIX_LENGTH: usize = 5;
 /// Room for a suffix in a name of 63 characters.
 const MAX_PREFIX: usize = 63 - SUFFIX_LENGTH;
 
@@ -65,23 +63,4 @@ fn pod(stored: &Stored, set: &ReplicaSet) -> Pod {
         spec: template.spec,
         status: None,
     }
-}
-
-/// The suffix of the `attempt`th name at this form of the ReplicaSet.
-fn suffix(stored: &Stored, attempt: u64) -> String {
-    let mut bits: u64 = 0xcbf2_9ce4_8422_2325;
-    let seed = [stored.revision.to_le_bytes(), attempt.to_le_bytes()].concat();
-    for byte in stored.uid.bytes().chain(seed) {
-        bits = (bits ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    // The low bits of the sum above follow the last byte too closely.
-    bits = (bits ^ (bits >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    bits ^= bits >> 29;
-    let mut suffix = String::with_capacity(SUFFIX_LENGTH);
-    for _ in 0..SUFFIX_LENGTH {
-        let place = usize::try_from(bits % 27).unwrap_or(0);
-        suffix.push(char::from(ALPHABET[place]));
-        bits /= 27;
-    }
-    suffix
 }

@@ -18,16 +18,26 @@ impl Naive {
         let before = self.clone();
         let mut done = Vec::new();
         for (number, op) in command.ops.iter().enumerate() {
-            let found = self.objects.get(op.key()).map(|o| o.0);
+            let found = match op {
+                Op::Vacant { key, index, value } => self.other_holder(key, *index, value),
+                _ => self.objects.get(op.key()).map(|o| o.0),
+            };
             if !self.perform(op) {
                 *self = before;
                 return Err((number, found));
             }
-            if !matches!(op, Op::Require { .. }) {
+            if !matches!(op, Op::Require { .. } | Op::Vacant { .. }) {
                 done.push(self.revision);
             }
         }
         Ok(done)
+    }
+
+    fn other_holder(&self, key: &ObjectKey, index: Index, value: &str) -> Option<u64> {
+        let entry = (index, value.to_string());
+        let holds = |k: &ObjectKey, json: &Bytes| index_entries(k, json).contains(&entry);
+        let mut others = self.objects.iter().filter(|(k, _)| *k != key);
+        others.find(|(k, o)| holds(k, &o.2)).map(|(_, o)| o.0)
     }
 
     fn perform(&mut self, op: &Op) -> bool {
@@ -57,6 +67,7 @@ impl Naive {
                 true
             }
             Op::Require { expect, .. } => holds(expect),
+            Op::Vacant { key, index, value } => self.other_holder(key, *index, value).is_none(),
             _ => false,
         }
     }
@@ -101,6 +112,9 @@ fn op() -> impl Strategy<Value = Op> {
         }),
         3 => (key(), expect()).prop_map(|(key, expect)| Op::Delete { key, expect }),
         1 => (key(), expect()).prop_map(|(key, expect)| Op::Require { key, expect }),
+        1 => (key(), 1..4u8).prop_map(|(key, owner)| Op::Vacant {
+            key, index: Index::Owner, value: format!("owner-{owner}").into(),
+        }),
     ]
 }
 

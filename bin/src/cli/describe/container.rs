@@ -1,5 +1,7 @@
 //! The containers of a pod or of a pod template.
 
+mod action;
+
 use super::document::{Document, entries, items, plain, text, time};
 use kabuki_model::printing::NONE;
 use serde_json::Value;
@@ -23,6 +25,7 @@ pub fn list(doc: &mut Document, heading: &str, containers: &Value, statuses: &Va
             states(doc, status);
         }
         resources(doc, &container["resources"]);
+        action::all(doc, LEVEL, container);
         environment(doc, container);
         mounts(doc, &container["volumeMounts"]);
     }

@@ -54,6 +54,14 @@ pub fn describe(doc: &mut Document, pod: &Value, now: Timestamp) {
         &status["containerStatuses"],
         0,
     );
+    container::list(
+        doc,
+        "Ephemeral Containers",
+        &spec["ephemeralContainers"],
+        &status["ephemeralContainerStatuses"],
+        0,
+    );
+    readiness_gates(doc, spec, status);
     doc.conditions(
         &[("Type", "type"), ("Status", "status")],
         &status["conditions"],
@@ -62,6 +70,20 @@ pub fn describe(doc: &mut Document, pod: &Value, now: Timestamp) {
     doc.field(0, "QoS Class", text(&status["qosClass"]));
     doc.labels(0, "Node-Selectors", &spec["nodeSelector"]);
     doc.lines(0, "Tolerations", &tolerations(&spec["tolerations"]));
+}
+
+fn readiness_gates(doc: &mut Document, spec: &Value, status: &Value) {
+    if items(&spec["readinessGates"]).next().is_none() {
+        return;
+    }
+    doc.line(0, "Readiness Gates:");
+    doc.line(1, "Type\tStatus");
+    for gate in items(&spec["readinessGates"]) {
+        let type_ = &gate["conditionType"];
+        let held = items(&status["conditions"]).find(|c| c["type"] == *type_);
+        let status = held.map_or("<none>", |c| text(&c["status"]));
+        doc.line(1, format!("{}\t{status}", text(type_)));
+    }
 }
 
 fn state(doc: &mut Document, pod: &Value, now: Timestamp) {

@@ -19,7 +19,7 @@ use super::output::Output;
 use super::{Attempt, Outcome, Shim, now_ns, refuse};
 use crate::oci::{self, Surroundings};
 use crate::shim::mounter;
-use crate::spec::{ContainerSpec, ContainerState, Warnings};
+use crate::spec::{ContainerSpec, ContainerState, PidMode, Warnings};
 
 /// The ends of a container's standard streams: its own, and the shim's.
 #[derive(Default)]
@@ -139,11 +139,17 @@ impl Shim {
         if by_hand {
             rootfs = mounts::root_in(bundle, rootfs)?;
         }
+        let (pid, infra_pid) = match &spec.pid_of {
+            Some(other) if pod.spec.pid == PidMode::Container => {
+                (PidMode::Pod, Some(self.running_pid(other)?))
+            }
+            _ => (pod.spec.pid, pod.infra_pid),
+        };
         let around = Surroundings {
             rootfs: &rootfs,
             cgroup_path,
-            pid: pod.spec.pid,
-            infra_pid: pod.infra_pid,
+            pid,
+            infra_pid,
             shm: &pod.shm,
             binds: self.binds(spec, bundle)?,
             cgroup_v2: self.cgroups.is_v2(),
@@ -156,6 +162,16 @@ impl Shim {
         let file = File::create(bundle.join("config.json"))?;
         serde_json::to_writer(io::BufWriter::new(file), &configuration)?;
         Ok(warnings)
+    }
+
+    fn running_pid(&self, id: &str) -> Outcome<i32> {
+        match self.containers.iter().find(|c| c.spec.id == id) {
+            Some(Container {
+                state: ContainerState::Running { pid, .. },
+                ..
+            }) => Ok(*pid),
+            _ => refuse(format!("container {id} is not running")),
+        }
     }
 
     /// Unmounts and removes what a container has in the shim's directory.

@@ -147,6 +147,14 @@ impl World {
                     code: 137,
                 },
             ),
+            Effect::RunHook { instance, hook } => {
+                let ended = Fact::HookEnded {
+                    instance,
+                    hook,
+                    failed: fails,
+                };
+                (self.random.millis(1, 2000), Done::Fact(ended))
+            }
             Effect::RemoveContainer(instance) => {
                 (self.random.millis(1, 5), Done::Removed(instance))
             }

@@ -255,7 +255,7 @@ fn a_client_with_too_many_calls_is_shut_out() {
     under_watch(&node, || async {
         let mut stream = greeted(&node, &jo).await;
         for id in 0..=MAX_OPEN_CALLS as u32 {
-            let selection = ListRequest::all(Resource::CONFIG_MAPS, None);
+            let selection = ListRequest::all(Resource::PODS, None);
             let watch = WatchRequest {
                 selection,
                 start: WatchStart::List,

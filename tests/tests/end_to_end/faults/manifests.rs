@@ -85,7 +85,7 @@ fn wrong_manifests_are_refused_with_the_place() {
     assert!(said.contains("not UTF-8"), "{said}");
     let stored = node.ok(&["get", "configmaps", "-o", "name"]);
     assert_eq!(
-        stored, "configmap/fine\n",
+        stored, "configmap/fine\nconfigmap/kube-root-ca.crt\n",
         "only what is well may be stored"
     );
 }

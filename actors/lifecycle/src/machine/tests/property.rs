@@ -1,12 +1,14 @@
 //! Whatever happens in whatever order, the invariants hold.
 
 use super::world::{pod, typed};
-use crate::machine::{Effect, Exit, Fact, Host, ImageFailure, Instance, PodMachine, PodState};
-use crate::machine::{Seen, SeenContainer};
+use crate::machine::{
+    Effect, Exit, Fact, HookKind, Host, ImageFailure, Instance, PodMachine, PodState, Seen,
+    SeenContainer,
+};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A node that does what it is told, in any order and with any outcome.
 struct Node {
@@ -15,23 +17,38 @@ struct Node {
     /// Effects whose outcome is still to come.
     open: Vec<Effect>,
     live: BTreeMap<Instance, bool>,
-    starts: BTreeMap<String, u32>,
+    /// How many instances were made of each container.
+    made: BTreeMap<String, u32>,
+    /// Hooks that were begun: none is begun twice.
+    hooks: BTreeSet<(Instance, HookKind)>,
     torn_down: bool,
 }
 
 impl Node {
     fn new(policy: &str) -> Self {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
+        let command = json!({"exec": {"command": ["x"]}});
+        let hooks = json!({"postStart": command, "preStop": command});
         let spec = json!({"restartPolicy": policy, "terminationGracePeriodSeconds": 5,
-            "containers": [{"name": "a", "image": "x"}, {"name": "b", "image": "y"}]});
+        "initContainers": [
+            {"name": "first", "image": "x"},
+            {"name": "side", "image": "x", "restartPolicy": "Always",
+                "startupProbe": command, "lifecycle": hooks},
+            {"name": "second", "image": "x"},
+        ],
+        "containers": [
+            {"name": "a", "image": "x", "readinessProbe": command, "livenessProbe": command},
+            {"name": "b", "image": "y", "lifecycle": hooks},
+        ]});
         let machine = PodMachine::new(typed(&pod(spec)), Host::default(), now);
-        let (open, live, starts) = Default::default();
+        let (open, live, made, hooks) = Default::default();
         let mut node = Self {
             now,
             machine,
             open,
             live,
-            starts,
+            made,
+            hooks,
             torn_down: false,
         };
         let effects = node.machine.start(now);
@@ -59,14 +76,24 @@ impl Node {
                         .filter(|i| i.container == instance.container);
                     assert_eq!(others.count(), 0, "two instances of {instance:?}");
                     self.live.insert(instance.clone(), false);
+                    *self.made.entry(instance.container.clone()).or_default() += 1;
+                }
+                Effect::RunHook { instance, hook } => {
+                    assert_eq!(
+                        self.live.get(instance),
+                        Some(&true),
+                        "{instance:?} does not run"
+                    );
+                    let new = self.hooks.insert((instance.clone(), *hook));
+                    assert!(new, "{hook:?} of {instance:?} runs twice");
                 }
                 Effect::StartContainer(instance) => {
+                    self.in_order(&instance.container);
                     assert_eq!(
                         self.live.get(instance),
                         Some(&false),
                         "{instance:?} not created"
                     );
-                    *self.starts.entry(instance.container.clone()).or_default() += 1;
                 }
                 Effect::Record(_) | Effect::WakeAt(_) | Effect::StatusChanged => continue,
                 Effect::Finished { .. } => {
@@ -147,6 +174,16 @@ impl Node {
                 self.live.remove(&instance);
                 self.tell(Fact::StartFailed { instance, message });
             }
+            Effect::RunHook { instance, hook }
+                // One whose instance is gone is never heard of again.
+                if self.live.contains_key(&instance) => {
+                    let failed = !well;
+                    self.tell(Fact::HookEnded {
+                        instance,
+                        hook,
+                        failed,
+                    });
+                }
             Effect::Kill(instance) => self.exit(&instance, 137),
             Effect::Signal(instance) if well => self.exit(&instance, 143),
             Effect::TeardownSandbox { .. } => {
@@ -162,6 +199,8 @@ impl Node {
             self.live.remove(instance);
             let exit = Exit {
                 code,
+                // Some end for want of memory.
+                oom_killed: code == 2,
                 ..Exit::default()
             };
             self.tell(Fact::ContainerExited {
@@ -169,6 +208,33 @@ impl Node {
                 exit,
             });
         }
+    }
+
+    /// Of init containers the earlier ones are done with before the next one starts, and all of
+    /// them before the others.
+    fn in_order(&self, name: &str) {
+        let containers = &self.machine.state().containers;
+        let earlier = containers.iter().take_while(|c| c.name != name);
+        for other in earlier.filter(|c| c.role.is_init()) {
+            assert!(other.passed, "{name} starts before {} is done", other.name);
+        }
+    }
+
+    /// One of the probes that are to run comes to a result.
+    fn probe(&mut self, pick: usize, healthy: bool) {
+        let wanted = self.machine.probes();
+        if wanted.is_empty() {
+            return;
+        }
+        let one = &wanted[pick % wanted.len()];
+        let runs = self.live.get(&one.instance) == Some(&true);
+        assert!(runs, "{:?} is probed and does not run", one.instance);
+        let (instance, probe) = (one.instance.clone(), one.kind);
+        self.tell(Fact::ProbeTurned {
+            instance,
+            probe,
+            healthy,
+        });
     }
 
     fn exit_any(&mut self, pick: usize, code: i32) {
@@ -212,17 +278,6 @@ impl Node {
         let pod = self.machine.pod().clone();
         self.machine = PodMachine::resume(pod, Host::default(), stored, &seen, now);
         assert_eq!(self.machine.is_finished(), finished);
-        // Starting what is there again is one start.
-        for container in self
-            .live
-            .iter()
-            .filter(|(_, runs)| !**runs)
-            .map(|(i, _)| &i.container)
-        {
-            if let Some(starts) = self.starts.get_mut(container) {
-                *starts = starts.saturating_sub(1);
-            }
-        }
         let effects = self.machine.start(now);
         self.take(effects);
     }
@@ -242,12 +297,65 @@ impl Node {
     }
 
     fn check(&self) {
+        self.check_status();
         for container in &self.machine.state().containers {
-            let starts = self.starts.get(&container.name).copied().unwrap_or(0);
+            let made = self.made.get(&container.name).copied().unwrap_or(0);
             if !self.machine.is_ending() && container.life_is_settled() {
                 let restarts = container.restart_count();
-                assert!(restarts <= starts, "{} restarts, {starts} starts", restarts);
+                assert!(restarts < made, "{restarts} restarts, {made} made");
             }
+        }
+    }
+}
+
+impl Node {
+    /// What people read agrees with itself and with what runs.
+    fn check_status(&self) {
+        // Of one that has ended nothing is reported any more.
+        if self.machine.is_finished() {
+            return;
+        }
+        let status = self.machine.status();
+        let phase = status.phase.as_deref().unwrap_or_default();
+        let condition = |name: &str| {
+            let mut all = status.conditions.iter().flatten();
+            let found = all.find(|c| c.type_ == name).expect("a condition");
+            found.status == "True"
+        };
+        let lists = [&status.init_container_statuses, &status.container_statuses];
+        let all: Vec<_> = lists.into_iter().flatten().flatten().collect();
+        for held in &all {
+            let state = held.state.clone().unwrap_or_default();
+            let running = state.running.is_some();
+            let is_init = matches!(held.name.as_str(), "first" | "second");
+            assert!(running || is_init || !held.ready, "{} is ready", held.name);
+            if running {
+                let attempt = u32::try_from(held.restart_count).expect("a count");
+                let instance = super::world::of(&held.name, attempt);
+                assert_eq!(self.live.get(&instance), Some(&true), "{instance:?} runs");
+            }
+            if let Some(ended) = &state.terminated {
+                let reason = ended.reason.as_deref().unwrap_or_default();
+                let expected = match ended.exit_code {
+                    0 => reason == "Completed",
+                    2 => reason == "OOMKilled",
+                    128 => reason == "StartError",
+                    _ => matches!(reason, "Error" | "ContainerStatusUnknown"),
+                };
+                assert!(expected, "{} is {reason}", ended.exit_code);
+            }
+        }
+        if matches!(phase, "Succeeded" | "Failed") {
+            assert!(self.live.values().all(|runs| !runs), "it is over and runs");
+            assert!(!condition("Ready") && !condition("ContainersReady"));
+        }
+        if condition("Ready") {
+            assert_eq!(phase, "Running");
+            let staying = all
+                .iter()
+                .filter(|c| !matches!(c.name.as_str(), "first" | "second"));
+            assert!(staying.clone().all(|c| c.ready && c.started == Some(true)));
+            assert!(condition("Initialized") && condition("ContainersReady"));
         }
     }
 }
@@ -268,6 +376,7 @@ enum Step {
     Vanish,
     Stale(u32),
     Restart,
+    Probe(usize, bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -280,6 +389,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Vanish),
         1 => (0..4u32).prop_map(Step::Stale),
         1 => Just(Step::Restart),
+        4 => (0..4usize, prop::bool::weighted(0.7)).prop_map(|(p, w)| Step::Probe(p, w)),
     ]
 }
 
@@ -289,7 +399,7 @@ proptest! {
     #[test]
     fn whatever_happens_a_deleted_pod_ends_and_nothing_runs_twice(
         policy in prop_oneof![Just("Always"), Just("OnFailure"), Just("Never")],
-        steps in prop::collection::vec(step(), 0..60),
+        steps in prop::collection::vec(step(), 0..120),
     ) {
         let mut node = Node::new(policy);
         for step in steps {
@@ -305,6 +415,7 @@ proptest! {
                     node.tell(Fact::ContainerExited { instance, exit: Exit::default() });
                 }
                 Step::Restart => node.restart(),
+                Step::Probe(pick, healthy) => node.probe(pick, healthy),
             }
             node.check();
         }

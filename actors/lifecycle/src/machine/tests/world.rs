@@ -179,4 +179,101 @@ impl World {
             found.reason.clone().unwrap_or_default(),
         )
     }
+
+    /// From an image that is there to a running instance of a container by name.
+    pub fn runs_as(&mut self, name: &str, attempt: u32) -> &[Effect] {
+        let image_id = "sha256:1".to_string();
+        self.tell(Fact::ImageReady {
+            container: name.to_string(),
+            image_id,
+            pulled: None,
+        });
+        let instance = of(name, attempt);
+        assert!(
+            self.has(&Effect::CreateContainer(instance.clone())),
+            "{name} is created: {:?}",
+            self.effects
+        );
+        self.tell(Fact::ContainerCreated(instance.clone()));
+        let at = self.now;
+        self.tell(Fact::ContainerStarted { instance, at })
+    }
+
+    pub fn ends_as(&mut self, name: &str, attempt: u32, code: i32) -> &[Effect] {
+        let exit = Exit {
+            code,
+            finished_at: Some(self.now),
+            ..Exit::default()
+        };
+        let instance = of(name, attempt);
+        self.tell(Fact::ContainerExited { instance, exit })
+    }
+
+    pub fn delete(&mut self, grace_s: i64) -> &[Effect] {
+        let mut pod = (**self.machine.pod()).clone();
+        let at = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(self.now);
+        pod.metadata.deletion_timestamp = Some(at);
+        pod.metadata.deletion_grace_period_seconds = Some(grace_s);
+        self.tell(Fact::PodChanged(pod.into()))
+    }
+
+    /// Whether an image of that container is asked for, or one is being made.
+    pub fn begins(&self, name: &str) -> bool {
+        self.effects.iter().any(|e| match e {
+            Effect::PullImage { container, .. } => container == name,
+            Effect::CreateContainer(instance) => instance.container == name,
+            _ => false,
+        })
+    }
+
+    /// The status of a container of any kind.
+    pub fn status_of(&self, name: &str) -> &ContainerStatus {
+        let status = self.machine.status();
+        let lists = [
+            &status.init_container_statuses,
+            &status.container_statuses,
+            &status.ephemeral_container_statuses,
+        ];
+        let mut all = lists.into_iter().flatten().flatten();
+        all.find(|s| s.name == name).expect("a status")
+    }
+
+    pub fn waits(&self, name: &str) -> String {
+        let state = self.status_of(name).state.clone().unwrap_or_default();
+        state.waiting.and_then(|w| w.reason).unwrap_or_default()
+    }
+
+    pub fn turned(&mut self, name: &str, probe: crate::probe::ProbeKind, healthy: bool) {
+        let attempt = u32::try_from(self.status_of(name).restart_count).expect("a count");
+        self.tell(Fact::ProbeTurned {
+            instance: of(name, attempt),
+            probe,
+            healthy,
+        });
+    }
+
+    /// The kinds of the probes that are to run, by container.
+    pub fn probes(&self) -> Vec<(String, crate::probe::ProbeKind)> {
+        let probes = self.machine.probes();
+        probes
+            .into_iter()
+            .map(|w| (w.instance.container, w.kind))
+            .collect()
+    }
+
+    pub fn hook_ends(&mut self, name: &str, hook: crate::machine::HookKind, failed: bool) {
+        let instance = of(name, 0);
+        self.tell(Fact::HookEnded {
+            instance,
+            hook,
+            failed,
+        });
+    }
+}
+
+pub fn of(name: &str, attempt: u32) -> Instance {
+    Instance {
+        container: name.to_string(),
+        attempt,
+    }
 }

@@ -3,7 +3,8 @@
 
 use crate::quantity::Quantity;
 use k8s_openapi::api::core::v1::{
-    Container, Pod, PodSpec, ResourceRequirements, Toleration, Volume,
+    Container, DownwardAPIVolumeFile, EnvVar, HTTPGetAction, Pod, PodSpec, Probe,
+    ResourceRequirements, Toleration, Volume,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Written;
 use std::collections::BTreeMap;
@@ -13,6 +14,10 @@ use std::collections::BTreeMap;
 const EVICTION_TOLERATION_S: i64 = 300;
 /// `terminationGracePeriodSeconds` when a pod does not say.
 pub const GRACE_PERIOD_S: i64 = 30;
+/// What the token of a service account lives when a volume does not say.
+const TOKEN_LIFE_S: i64 = 3600;
+/// Where containers leave their last words.
+const MESSAGE_PATH: &str = "/dev/termination-log";
 /// `rw-r--r--`
 const FILE_MODE: i32 = 0o644;
 
@@ -39,6 +44,15 @@ pub fn default_spec(spec: &mut PodSpec) {
         .iter_mut()
         .flatten()
         .for_each(default_container);
+    for added in spec.ephemeral_containers.iter_mut().flatten() {
+        let policy = pull_policy(added.image.as_deref().unwrap_or_default());
+        fill(&mut added.image_pull_policy, policy);
+        fill(&mut added.termination_message_path, MESSAGE_PATH);
+        fill(&mut added.termination_message_policy, "File");
+        for variable in added.env.iter_mut().flatten() {
+            default_variable(variable);
+        }
+    }
     spec.volumes.iter_mut().flatten().for_each(default_volume);
 }
 
@@ -48,6 +62,40 @@ pub fn default_pod(pod: &mut Pod) {
     default_spec(spec);
     spec.enable_service_links.get_or_insert(true);
     let host_network = spec.host_network == Some(true);
+    default_containers(spec, host_network);
+    default_pod_requests(spec);
+}
+
+/// What a pod requests as a whole, where it speaks of itself as a whole at all: what its
+/// containers ask for, or else its limit.
+fn default_pod_requests(spec: &mut PodSpec) {
+    if spec.resources.is_none() {
+        return;
+    }
+    let missing = ["cpu", "memory"].map(|name| {
+        let said = super::resources::pod_request(spec, name).is_some();
+        let asked = |c: &Container| Some(super::resources::request(c, name));
+        let sum = super::resources::together(spec, asked).filter(|q| !q.is_zero());
+        let limit = super::resources::pod_limit(spec, name);
+        (name, sum.or(limit).filter(|_| !said))
+    });
+    if let Some(resources) = &mut spec.resources {
+        for (name, amount) in missing {
+            if let Some(amount) = amount {
+                let requests = resources.requests.get_or_insert_default();
+                requests.insert(name.to_string(), amount.to_written());
+            }
+        }
+        let (limits, requests) = (&mut resources.limits, &mut resources.requests);
+        let all = limits
+            .iter_mut()
+            .flatten()
+            .chain(requests.iter_mut().flatten());
+        all.for_each(|(_, written)| canonical(written));
+    }
+}
+
+fn default_containers(spec: &mut PodSpec, host_network: bool) {
     let init_containers = spec.init_containers.iter_mut().flatten();
     for container in spec.containers.iter_mut().chain(init_containers) {
         if let Some(resources) = &mut container.resources {
@@ -111,27 +159,25 @@ fn fill(field: &mut Option<String>, value: &str) {
 fn default_container(container: &mut Container) {
     let policy = pull_policy(container.image.as_deref().unwrap_or_default());
     fill(&mut container.image_pull_policy, policy);
-    fill(
-        &mut container.termination_message_path,
-        "/dev/termination-log",
-    );
+    fill(&mut container.termination_message_path, MESSAGE_PATH);
     fill(&mut container.termination_message_policy, "File");
     for port in container.ports.iter_mut().flatten() {
         fill(&mut port.protocol, "TCP");
     }
     for variable in container.env.iter_mut().flatten() {
-        let Some(source) = &mut variable.value_from else {
-            continue;
-        };
-        if let Some(field) = &mut source.field_ref {
-            fill(&mut field.api_version, "v1");
-        }
-        if let Some(resource) = &mut source.resource_field_ref {
-            canonical(
-                resource
-                    .divisor
-                    .get_or_insert_with(|| Written("0".to_string())),
-            );
+        default_variable(variable);
+    }
+    for probe in [
+        &mut container.startup_probe,
+        &mut container.readiness_probe,
+        &mut container.liveness_probe,
+    ] {
+        probe.iter_mut().for_each(default_probe);
+    }
+    if let Some(lifecycle) = &mut container.lifecycle {
+        for hook in [&mut lifecycle.post_start, &mut lifecycle.pre_stop] {
+            let get = hook.iter_mut().flat_map(|h| &mut h.http_get);
+            get.for_each(default_get);
         }
     }
     if let Some(resources) = &mut container.resources {
@@ -146,6 +192,44 @@ fn default_container(container: &mut Container) {
             .flatten()
             .for_each(|(_, q)| canonical(q));
     }
+}
+
+fn default_variable(variable: &mut EnvVar) {
+    let Some(source) = &mut variable.value_from else {
+        return;
+    };
+    if let Some(field) = &mut source.field_ref {
+        fill(&mut field.api_version, "v1");
+    }
+    if let Some(resource) = &mut source.resource_field_ref {
+        canonical(
+            resource
+                .divisor
+                .get_or_insert_with(|| Written("0".to_string())),
+        );
+    }
+}
+
+fn default_probe(probe: &mut Probe) {
+    for (field, value) in [
+        (&mut probe.timeout_seconds, 1),
+        (&mut probe.period_seconds, 10),
+        (&mut probe.success_threshold, 1),
+        (&mut probe.failure_threshold, 3),
+    ] {
+        if field.is_none_or(|f| f == 0) {
+            *field = Some(value);
+        }
+    }
+    probe.http_get.iter_mut().for_each(default_get);
+    if let Some(grpc) = &mut probe.grpc {
+        grpc.service.get_or_insert_default();
+    }
+}
+
+fn default_get(get: &mut HTTPGetAction) {
+    fill(&mut get.path, "/");
+    fill(&mut get.scheme, "HTTP");
 }
 
 /// The canonical text of a quantity, so that equal ones are equal texts. Resources are counted
@@ -194,6 +278,34 @@ fn default_volume(volume: &mut Volume) {
     }
     if let Some(source) = &mut volume.secret {
         source.default_mode.get_or_insert(FILE_MODE);
+    }
+    if let Some(source) = &mut volume.downward_api {
+        source.default_mode.get_or_insert(FILE_MODE);
+        default_files(source.items.as_deref_mut());
+    }
+    if let Some(projected) = &mut volume.projected {
+        projected.default_mode.get_or_insert(FILE_MODE);
+        for source in projected.sources.iter_mut().flatten() {
+            if let Some(token) = &mut source.service_account_token {
+                token.expiration_seconds.get_or_insert(TOKEN_LIFE_S);
+            }
+            if let Some(downward) = &mut source.downward_api {
+                default_files(downward.items.as_deref_mut());
+            }
+        }
+    }
+}
+
+/// Files of the downward API, as variables of it.
+fn default_files(items: Option<&mut [DownwardAPIVolumeFile]>) {
+    for item in items.unwrap_or_default() {
+        if let Some(field) = &mut item.field_ref {
+            fill(&mut field.api_version, "v1");
+        }
+        if let Some(resource) = &mut item.resource_field_ref {
+            let divisor = resource.divisor.get_or_insert_with(|| Written("0".into()));
+            canonical(divisor);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! Classes").
 
 use crate::quantity::Quantity;
-use k8s_openapi::api::core::v1::{Container, PodSpec};
+use k8s_openapi::api::core::v1::{Container, PodSpec, ResourceRequirements};
 use std::ops::{Add, AddAssign, Sub, SubAssign};
 
 /// A pod's class of service.
@@ -78,13 +78,29 @@ const COMPUTE: [&str; 2] = ["cpu", "memory"];
 pub fn qos(spec: &PodSpec) -> Qos {
     let mut asks = false;
     let mut guaranteed = true;
+    let some = |amount: Option<Quantity>| amount.is_some_and(|a| !a.is_zero());
+    // What is said of the pod as a whole counts alone.
+    let whole = COMPUTE.map(|name| {
+        let limit = of_pod(spec, Bound::Limit, name);
+        (of_pod(spec, Bound::Request, name).or(limit), limit)
+    });
+    if whole
+        .iter()
+        .any(|(request, limit)| some(*request) || some(*limit))
+    {
+        let equal = whole.iter().all(|(r, l)| some(*l) && r == l);
+        return if equal {
+            Qos::Guaranteed
+        } else {
+            Qos::Burstable
+        };
+    }
     let init_containers = spec.init_containers.iter().flatten();
     for container in spec.containers.iter().chain(init_containers) {
         for name in COMPUTE {
             let limit = amount(container, Bound::Limit, name);
             // An absent request is the limit; a request of nothing is another one.
             let request = amount(container, Bound::Request, name).or(limit);
-            let some = |amount: Option<Quantity>| amount.is_some_and(|a| !a.is_zero());
             asks |= some(request) || some(limit);
             guaranteed &= some(limit) && request == limit;
         }
@@ -96,19 +112,47 @@ pub fn qos(spec: &PodSpec) -> Qos {
     }
 }
 
-/// What a pod with this spec takes of its node: the sum of its containers' requests, or that of
-/// the largest init container, which run before them and one by one.
+/// What a pod with this spec takes of its node: what it asks for as a whole, or what its
+/// containers need together.
 pub fn requests(spec: &PodSpec) -> Totals {
     let total = |name| {
-        let sum: Quantity = spec.containers.iter().map(|c| request(c, name)).sum();
-        let init = spec.init_containers.iter().flatten();
-        init.map(|c| request(c, name)).fold(sum, Quantity::max)
+        let whole = of_pod(spec, Bound::Request, name);
+        let sum = || together(spec, |c| Some(request(c, name))).unwrap_or_default();
+        whole.unwrap_or_else(sum)
     };
     Totals {
         cpu_milli: total("cpu").milli_ceil(),
         memory_bytes: total("memory").value_ceil(),
         pods: 1,
     }
+}
+
+/// What the containers of a pod need together: those that run beside each other, or the most that
+/// its start needs, where one init container follows the other and some stay. `None` when `of`
+/// gives none for one of them.
+pub fn together(spec: &PodSpec, of: impl Fn(&Container) -> Option<Quantity>) -> Option<Quantity> {
+    let (mut running, mut peak) = (Quantity::ZERO, Quantity::ZERO);
+    for container in spec.init_containers.iter().flatten() {
+        let at_start = [running, of(container)?].into_iter().sum();
+        peak = peak.max(at_start);
+        if container.restart_policy.as_deref() == Some("Always") {
+            running = at_start;
+        }
+    }
+    for container in &spec.containers {
+        running = [running, of(container)?].into_iter().sum();
+    }
+    Some(running.max(peak))
+}
+
+/// What the pod as a whole requests of a resource, if it says so.
+pub fn pod_request(spec: &PodSpec, name: &str) -> Option<Quantity> {
+    of_pod(spec, Bound::Request, name)
+}
+
+/// The limit of the pod as a whole, if it has one of its own.
+pub fn pod_limit(spec: &PodSpec, name: &str) -> Option<Quantity> {
+    of_pod(spec, Bound::Limit, name)
 }
 
 /// What a container requests of a resource; zero when it says nothing.
@@ -128,7 +172,14 @@ enum Bound {
 
 /// What a container says of a resource; what is no quantity says nothing.
 fn amount(container: &Container, bound: Bound, name: &str) -> Option<Quantity> {
-    let resources = container.resources.as_ref()?;
+    said(container.resources.as_ref()?, bound, name)
+}
+
+fn of_pod(spec: &PodSpec, bound: Bound, name: &str) -> Option<Quantity> {
+    said(spec.resources.as_ref()?, bound, name)
+}
+
+fn said(resources: &ResourceRequirements, bound: Bound, name: &str) -> Option<Quantity> {
     let amounts = match bound {
         Bound::Request => &resources.requests,
         Bound::Limit => &resources.limits,
@@ -192,5 +243,40 @@ mod tests {
             }
         );
         assert_eq!(totals + totals - totals, totals);
+    }
+
+    fn whole(resources: Value, more: Value) -> PodSpec {
+        let mut spec = json!({"containers": [{"name": "a"}], "resources": resources});
+        for (field, value) in more.as_object().into_iter().flatten() {
+            spec[field] = value.clone();
+        }
+        serde_json::from_value(spec).expect("a spec")
+    }
+
+    #[test]
+    fn what_is_said_of_the_pod_as_a_whole_counts_before_its_containers() {
+        let full = json!({"limits": {"cpu": "1", "memory": "1Gi"},
+            "requests": {"cpu": "1", "memory": "1Gi"}});
+        assert_eq!(qos(&whole(full, json!({}))), Qos::Guaranteed);
+        let half = whole(json!({"requests": {"cpu": "2"}}), json!({}));
+        assert_eq!(qos(&half), Qos::Burstable);
+        assert_eq!(requests(&half).cpu_milli, 2000);
+        assert_eq!(qos(&whole(json!({}), json!({}))), Qos::BestEffort);
+    }
+
+    #[test]
+    fn containers_that_stay_from_the_start_count_with_those_after_them() {
+        let asks = |cpu: &str, stays: bool| {
+            let policy = stays.then_some("Always");
+            json!({"name": "i", "restartPolicy": policy,
+                "resources": {"requests": {"cpu": cpu}}})
+        };
+        let spec = whole(
+            Value::Null,
+            json!({"initContainers": [asks("1", true), asks("3", false)],
+                "containers": [asks("2", false)]}),
+        );
+        assert_eq!(requests(&spec).cpu_milli, 4000);
+        assert_eq!(together(&spec, |_| None), None);
     }
 }

@@ -1,7 +1,7 @@
 //! The row of `kubectl get pods`.
 
 use crate::printing::{NONE, age, creation_age, name};
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, PodStatus};
+use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStatus, Pod, PodStatus};
 use k8s_openapi::jiff::Timestamp;
 
 /// What the statuses of a pod's containers come to.
@@ -19,7 +19,12 @@ pub fn display_status(pod: &Pod) -> String {
 
 pub(super) fn row(pod: &Pod, now: Timestamp) -> Vec<String> {
     let summary = summary(pod);
-    let containers = pod.spec.as_ref().map_or(0, |s| s.containers.len());
+    let sidecars = pod
+        .spec
+        .iter()
+        .flat_map(|s| s.init_containers.iter().flatten());
+    let sidecars = sidecars.filter(|c| stays(c)).count();
+    let containers = sidecars + pod.spec.as_ref().map_or(0, |s| s.containers.len());
     let restarts = match (summary.restarts, summary.last_restart) {
         (0, _) | (_, None) => summary.restarts.to_string(),
         (count, Some(at)) => format!("{count} ({} ago)", age(at, now)),
@@ -61,6 +66,16 @@ fn summary(pod: &Pod) -> Summary {
     }
     let initializing = initializing(pod, status, &mut summary);
     if !initializing || condition(status, "Initialized") {
+        (summary.restarts, summary.last_restart) = (0, None);
+        for container in status.init_container_statuses.iter().flatten() {
+            let mut specs = pod
+                .spec
+                .iter()
+                .flat_map(|s| s.init_containers.iter().flatten());
+            if specs.any(|s| s.name == container.name && stays(s)) {
+                count_restarts(container, &mut summary);
+            }
+        }
         running(status, &mut summary);
     }
     if pod.metadata.deletion_timestamp.is_some() {
@@ -76,15 +91,18 @@ fn summary(pod: &Pod) -> Summary {
 
 /// Looks at the init containers; whether one of them has not succeeded yet.
 fn initializing(pod: &Pod, status: &PodStatus, summary: &mut Summary) -> bool {
-    let total = pod
-        .spec
-        .iter()
-        .flat_map(|s| s.init_containers.iter().flatten())
-        .count();
+    let specs = pod.spec.as_ref().and_then(|s| s.init_containers.as_deref());
+    let specs = specs.unwrap_or_default();
+    let total = specs.len();
     for (index, container) in status.init_container_statuses.iter().flatten().enumerate() {
         count_restarts(container, summary);
         let state = state(container);
         if state.terminated.as_ref().is_some_and(|t| t.exit_code == 0) {
+            continue;
+        }
+        let accompanies = specs.iter().any(|s| s.name == container.name && stays(s));
+        if accompanies && container.started == Some(true) {
+            summary.ready += usize::from(container.ready);
             continue;
         }
         summary.reason = match ended(&state) {
@@ -105,8 +123,6 @@ fn initializing(pod: &Pod, status: &PodStatus, summary: &mut Summary) -> bool {
 
 /// Looks at the containers; the first one that has something to say gives the reason.
 fn running(status: &PodStatus, summary: &mut Summary) {
-    summary.restarts = 0;
-    summary.last_restart = None;
     let mut has_running = false;
     for container in status.container_statuses.iter().flatten().rev() {
         count_restarts(container, summary);
@@ -127,6 +143,11 @@ fn running(status: &PodStatus, summary: &mut Summary) {
         let ready = condition(status, "Ready");
         summary.reason = if ready { "Running" } else { "NotReady" }.to_string();
     }
+}
+
+/// Whether an init container stays while the others run.
+fn stays(container: &Container) -> bool {
+    container.restart_policy.as_deref() == Some("Always")
 }
 
 fn state(container: &ContainerStatus) -> ContainerState {

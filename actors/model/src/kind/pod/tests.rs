@@ -4,9 +4,11 @@ use serde_json::{Value, json};
 
 mod containers;
 mod defaults;
+mod life;
 mod refusals;
 mod rules;
 mod survival;
+mod whole;
 
 /// A pod with the fields of `spec` over a minimal one, as `default` leaves it.
 fn pod(spec: Value) -> Pod {

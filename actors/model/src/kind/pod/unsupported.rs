@@ -1,47 +1,34 @@
 //! The fields of a pod that this version does not honour yet, and refuses by name instead of
 //! ignoring them. Honouring one is deleting its line here. A test walks the schema of every type
 //! below, so that a field that is neither here nor known to be honoured fails it.
-//!
-//! Nothing is mounted for a service account's token in this version, so only a pod that asks for
-//! the token (`automountServiceAccountToken: true`) is refused.
 
 use super::super::path::Path;
 use crate::status::Cause;
 use k8s_openapi::api::core::v1::{
-    Affinity, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVarSource,
-    KeyToPath, PodSecurityContext, PodSpec, ResourceRequirements, SecretVolumeSource,
-    SecurityContext, Toleration, Volume, VolumeMount,
+    Affinity, ConfigMapVolumeSource, Container, ContainerPort, DownwardAPIVolumeFile,
+    DownwardAPIVolumeSource, EmptyDirVolumeSource, EnvVarSource, HTTPGetAction, KeyToPath,
+    LifecycleHandler, PodSecurityContext, PodSpec, ProjectedVolumeSource, ResourceRequirements,
+    SecretVolumeSource, SecurityContext, ServiceAccountTokenProjection, Toleration, Volume,
+    VolumeMount, VolumeProjection,
 };
+use std::net::Ipv4Addr;
 
 /// Fields by name, each with how to see that it asks for something.
 pub(super) type Table<T> = &'static [(&'static str, fn(&T) -> bool)];
 
 pub(super) const POD_SPEC: Table<PodSpec> = &[
-    ("activeDeadlineSeconds", |s| {
-        s.active_deadline_seconds.is_some()
-    }),
-    ("automountServiceAccountToken", |s| {
-        s.automount_service_account_token == Some(true)
-    }),
-    ("ephemeralContainers", |s| some(&s.ephemeral_containers)),
     ("evictionResponders", |s| some(&s.eviction_responders)),
     ("hostUsers", |s| s.host_users == Some(false)),
     ("hostnameOverride", |s| text(&s.hostname_override)),
-    ("initContainers", |s| some(&s.init_containers)),
     ("os", |s| s.os.as_ref().is_some_and(|os| os.name != "linux")),
     ("overhead", |s| {
         s.overhead.as_ref().is_some_and(|o| !o.is_empty())
     }),
     ("priorityClassName", |s| text(&s.priority_class_name)),
-    ("readinessGates", |s| some(&s.readiness_gates)),
     ("resourceClaims", |s| some(&s.resource_claims)),
-    ("resources", |s| filled(&s.resources)),
     ("runtimeClassName", |s| text(&s.runtime_class_name)),
     ("schedulingGates", |s| some(&s.scheduling_gates)),
     ("schedulingGroup", |s| s.scheduling_group.is_some()),
-    ("setHostnameAsFQDN", |s| {
-        s.set_hostname_as_fqdn == Some(true)
-    }),
     ("topologySpreadConstraints", |s| {
         some(&s.topology_spread_constraints)
     }),
@@ -64,23 +51,17 @@ pub(super) const POD_SECURITY: Table<PodSecurityContext> = &[
     }),
     ("seLinuxChangePolicy", |c| text(&c.se_linux_change_policy)),
     ("seLinuxOptions", |c| filled(&c.se_linux_options)),
-    ("sysctls", |c| some(&c.sysctls)),
     ("windowsOptions", |c| filled(&c.windows_options)),
 ];
 
 pub(super) const CONTAINER: Table<Container> = &[
-    ("lifecycle", |c| filled(&c.lifecycle)),
-    ("livenessProbe", |c| c.liveness_probe.is_some()),
-    ("readinessProbe", |c| c.readiness_probe.is_some()),
     ("resizePolicy", |c| some(&c.resize_policy)),
-    ("restartPolicy", |c| text(&c.restart_policy)),
-    ("restartPolicyRules", |c| some(&c.restart_policy_rules)),
-    ("startupProbe", |c| c.startup_probe.is_some()),
-    ("terminationMessagePolicy", |c| {
-        c.termination_message_policy.as_deref() == Some("FallbackToLogsOnError")
-    }),
     ("volumeDevices", |c| some(&c.volume_devices)),
 ];
+
+/// Kubernetes documents this handler as one that always fails.
+pub(super) const HOOK: Table<LifecycleHandler> = &[("tcpSocket", |h| h.tcp_socket.is_some())];
+pub(super) const HTTP_GET: Table<HTTPGetAction> = &[("protocol", |h| text(&h.protocol))];
 
 pub(super) const SECURITY: Table<SecurityContext> = &[
     ("appArmorProfile", |c| {
@@ -99,11 +80,11 @@ pub(super) const RESOURCES: Table<ResourceRequirements> = &[("claims", |r| some(
 
 pub(super) const ENV_SOURCE: Table<EnvVarSource> = &[
     ("fileKeyRef", |s| s.file_key_ref.is_some()),
-    // Local storage and huge pages are not counted, so they have no amount to show.
+    // Huge pages are not counted, so they have no amount to show.
     ("resourceFieldRef", |s| {
         s.resource_field_ref.as_ref().is_some_and(|r| {
             let resource = r.resource.split_once('.').map_or("", |r| r.1);
-            resource == "ephemeral-storage" || resource.starts_with("hugepages-")
+            resource.starts_with("hugepages-")
         })
     }),
 ];
@@ -116,7 +97,6 @@ pub(super) const MOUNT: Table<VolumeMount> = &[
     ("recursiveReadOnly", |m| {
         m.recursive_read_only.as_deref() == Some("Enabled")
     }),
-    ("subPathExpr", |m| text(&m.sub_path_expr)),
 ];
 
 pub(super) const VOLUME: Table<Volume> = &[
@@ -128,7 +108,6 @@ pub(super) const VOLUME: Table<Volume> = &[
     ("cephfs", |v| v.cephfs.is_some()),
     ("cinder", |v| v.cinder.is_some()),
     ("csi", |v| v.csi.is_some()),
-    ("downwardAPI", |v| v.downward_api.is_some()),
     ("ephemeral", |v| v.ephemeral.is_some()),
     ("fc", |v| v.fc.is_some()),
     ("flexVolume", |v| v.flex_volume.is_some()),
@@ -146,12 +125,22 @@ pub(super) const VOLUME: Table<Volume> = &[
         v.photon_persistent_disk.is_some()
     }),
     ("portworxVolume", |v| v.portworx_volume.is_some()),
-    ("projected", |v| v.projected.is_some()),
     ("quobyte", |v| v.quobyte.is_some()),
     ("rbd", |v| v.rbd.is_some()),
     ("scaleIO", |v| v.scale_io.is_some()),
     ("storageos", |v| v.storageos.is_some()),
     ("vsphereVolume", |v| v.vsphere_volume.is_some()),
+];
+
+pub(super) const DOWNWARD: Table<DownwardAPIVolumeSource> =
+    &[("defaultUser", |v| v.default_user.is_some())];
+pub(super) const DOWNWARD_FILE: Table<DownwardAPIVolumeFile> = &[("user", |f| f.user.is_some())];
+pub(super) const PROJECTED: Table<ProjectedVolumeSource> =
+    &[("defaultUser", |v| v.default_user.is_some())];
+pub(super) const TOKEN: Table<ServiceAccountTokenProjection> = &[("user", |t| t.user.is_some())];
+pub(super) const PROJECTION: Table<VolumeProjection> = &[
+    ("clusterTrustBundle", |s| s.cluster_trust_bundle.is_some()),
+    ("podCertificate", |s| s.pod_certificate.is_some()),
 ];
 
 pub(super) const EMPTY_DIR: Table<EmptyDirVolumeSource> = &[("mode", |v| v.mode.is_some())];
@@ -161,11 +150,10 @@ pub(super) const SECRET: Table<SecretVolumeSource> =
     &[("defaultUser", |v| v.default_user.is_some())];
 pub(super) const ITEM: Table<KeyToPath> = &[("user", |i| i.user.is_some())];
 
-/// Ports of the host lead nowhere yet; a pod in the host's network has them anyway.
-pub(super) const PORT: Table<ContainerPort> = &[
-    ("hostIP", |p| text(&p.host_ip)),
-    ("hostPort", |p| p.host_port.is_some_and(|port| port != 0)),
-];
+pub(super) const PORT: Table<ContainerPort> = &[("hostIP", |p| {
+    // The node's ports are IPv4 only.
+    text(&p.host_ip) && !p.host_ip.iter().any(|ip| ip.parse::<Ipv4Addr>().is_ok())
+})];
 /// [`PORT`] of a pod in the host's network.
 pub(super) const HOST_NETWORK_PORT: Table<ContainerPort> = &[("hostIP", |p| text(&p.host_ip))];
 
@@ -178,7 +166,7 @@ pub(super) fn refuse<T>(table: Table<T>, object: &T, path: &Path, causes: &mut V
 
 /// Notes a resource that containers may ask for in Kubernetes, but not of this version.
 pub(super) fn refuse_resource(name: &str, path: &Path, causes: &mut Vec<Cause>) {
-    if !matches!(name, "cpu" | "memory") {
+    if !matches!(name, "cpu" | "memory" | "ephemeral-storage") {
         causes.push(refusal(name, path));
     }
 }

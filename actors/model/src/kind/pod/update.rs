@@ -1,6 +1,10 @@
 //! What may change of a pod after its creation: images, additions to its tolerations, a grace
 //! period that was negative, and its metadata (Kubernetes, "Pod update and replacement").
 
+mod ephemeral;
+
+pub use ephemeral::validate_ephemeral_update;
+
 use super::super::path::Path;
 use super::validate::tolerations;
 use crate::status::Cause;
@@ -80,6 +84,10 @@ fn only_added(new: &PodSpec, old: &PodSpec, causes: &mut Vec<Cause>) {
 fn with_updatable(new: &PodSpec, old: &PodSpec) -> PodSpec {
     let mut spec = new.clone();
     for (container, was) in spec.containers.iter_mut().zip(&old.containers) {
+        container.image.clone_from(&was.image);
+    }
+    let was = old.init_containers.iter().flatten();
+    for (container, was) in spec.init_containers.iter_mut().flatten().zip(was) {
         container.image.clone_from(&was.image);
     }
     spec.active_deadline_seconds = old.active_deadline_seconds;

@@ -4,8 +4,11 @@
 mod annotations;
 mod container;
 mod env;
+mod ephemeral;
 mod network;
+mod probe;
 mod resources;
+mod restart;
 mod scheduling;
 mod security;
 mod volume;
@@ -56,6 +59,13 @@ pub(super) fn validate_spec(context: Context, path: &Path, causes: &mut Vec<Caus
     security::pod(spec, path, causes);
     scheduling::placement(spec, path, causes);
     account(spec, path, causes);
+    resources::pod(spec, path, causes);
+    for (index, gate) in spec.readiness_gates.iter().flatten().enumerate() {
+        let (path, name) = (path.child("readinessGates"), &gate.condition_type);
+        let path = path.index(index);
+        path.child("conditionType")
+            .check(name, syntax::qualified_name(name), causes);
+    }
     if let Some(seconds) = spec.active_deadline_seconds {
         let path = path.child("activeDeadlineSeconds");
         path.in_range(seconds, 1, i64::from(i32::MAX), causes);

@@ -7,6 +7,7 @@ use crate::admitting::charter::{self, CA_TYPE, Charter, NAMESPACE, SEAL_TYPE, ma
 use crate::admitting::decide::{host_addresses, pod_cidr};
 use crate::admitting::ground::Ground;
 use crate::admitting::node::{annotation, merge, node_key};
+use crate::token::{keys_key, new_secret};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -36,7 +37,8 @@ pub enum BootstrapError {
 }
 
 /// Writes what the founder of a cluster owes to the state, and lets go of its own copy of the CA's
-/// key: from then on the state is the truth. Does nothing on other nodes. The namespace
+/// key: from then on the state is the truth. On other servers it only makes sure that there are keys
+/// for tokens, which clusters of earlier versions lack. The namespace
 /// `kube-system` must exist.
 pub async fn bootstrap_cluster(
     ground: &dyn Ground,
@@ -44,6 +46,7 @@ pub async fn bootstrap_cluster(
     credentials: &Credentials,
 ) -> Result<(), BootstrapError> {
     let Some(founding) = Founding::load(data_dir)? else {
+        token_keys(ground).await?;
         // The last step may have been interrupted.
         return Ok(remove_ca_key(data_dir, &*ground.newest().await?)?);
     };
@@ -64,6 +67,7 @@ pub async fn bootstrap_cluster(
         let charter = founding.charter()?;
         create(&api, charter.to_value(&founding.program)).await?;
     }
+    token_keys(ground).await?;
     let view = ground.newest().await?;
     own_node(&api, &*view, &founding).await?;
     if founding.alone {
@@ -71,6 +75,19 @@ pub async fn bootstrap_cluster(
     }
     remove_ca_key(data_dir, &*ground.newest().await?)?;
     Ok(Founding::done(data_dir)?)
+}
+
+/// The keys that sign tokens of service accounts, if the cluster has none yet.
+async fn token_keys(ground: &dyn Ground) -> Result<(), BootstrapError> {
+    let view = ground.newest().await?;
+    if view.get(&keys_key()).is_some() {
+        return Ok(());
+    }
+    let secret = new_secret().map_err(|source| PkiError::Sign {
+        subject: "the tokens of service accounts".to_string(),
+        source,
+    })?;
+    Ok(create(&ground.api(None), secret).await?)
 }
 
 impl Founding {

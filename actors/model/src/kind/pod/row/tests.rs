@@ -157,3 +157,24 @@ fn wide_cells_are_none_until_they_are_known() {
         ["<unknown>", "<none>", "<none>", "<none>", "<none>"]
     );
 }
+
+#[test]
+fn sidecars_count_among_the_containers() {
+    let sidecar = |started: bool| {
+        json!({"name": "s", "image": "", "imageID": "", "ready": started, "started": started,
+            "restartCount": 3, "state": {"running": {}}})
+    };
+    let pod = |started: bool, initialized: &str| {
+        cells(json!({
+            "metadata": {"name": "web"},
+            "spec": {"containers": [{"name": "a"}], "initContainers": [
+                {"name": "s", "restartPolicy": "Always"}, {"name": "j"}]},
+            "status": {"phase": "Running", "initContainerStatuses": [sidecar(started)],
+                "conditions": [{"type": "Initialized", "status": initialized}],
+                "containerStatuses": [container(true, 1, json!({"running": {}}))]},
+        }))[1..4]
+            .join(" ")
+    };
+    assert_eq!(pod(false, "False"), "0/2 Init:0/2 3");
+    assert_eq!(pod(true, "True"), "2/2 Running 4");
+}

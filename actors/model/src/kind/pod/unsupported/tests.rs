@@ -1,3 +1,5 @@
+mod documented;
+
 use super::*;
 use k8s_openapi::api::core::v1 as core;
 use serde_json::Value;
@@ -33,7 +35,13 @@ fn every_field_is_honoured_or_refused() {
     decided(
         POD_SPEC,
         &[
+            "activeDeadlineSeconds",
+            "ephemeralContainers",
+            "initContainers",
+            "readinessGates",
+            "setHostnameAsFQDN",
             "affinity",
+            "automountServiceAccountToken",
             "containers",
             "dnsConfig",
             "dnsPolicy",
@@ -48,6 +56,7 @@ fn every_field_is_honoured_or_refused() {
             "nodeSelector",
             "preemptionPolicy",
             "priority",
+            "resources",
             "restartPolicy",
             "schedulerName",
             "securityContext",
@@ -73,11 +82,19 @@ fn every_field_is_honoured_or_refused() {
             "seccompProfile",
             "supplementalGroups",
             "supplementalGroupsPolicy",
+            "sysctls",
         ],
     );
     decided(
         CONTAINER,
         &[
+            "lifecycle",
+            "livenessProbe",
+            "readinessProbe",
+            "restartPolicy",
+            "restartPolicyRules",
+            "startupProbe",
+            "terminationMessagePolicy",
             "args",
             "command",
             "env",
@@ -111,20 +128,65 @@ fn every_field_is_honoured_or_refused() {
     );
     decided(RESOURCES, &["limits", "requests"]);
     decided(ENV_SOURCE, &["configMapKeyRef", "fieldRef", "secretKeyRef"]);
-    decided(MOUNT, &["mountPath", "name", "readOnly", "subPath"]);
+    decided(
+        MOUNT,
+        &["mountPath", "name", "readOnly", "subPath", "subPathExpr"],
+    );
     decided(
         VOLUME,
-        &["configMap", "emptyDir", "hostPath", "name", "secret"],
+        &[
+            "configMap",
+            "downwardAPI",
+            "emptyDir",
+            "hostPath",
+            "name",
+            "projected",
+            "secret",
+        ],
+    );
+    decided(
+        PROJECTION,
+        &["configMap", "downwardAPI", "secret", "serviceAccountToken"],
     );
     decided(EMPTY_DIR, &["medium", "sizeLimit"]);
     decided(CONFIG_MAP, &["defaultMode", "items", "name", "optional"]);
     decided(SECRET, &["defaultMode", "items", "optional", "secretName"]);
     decided(ITEM, &["key", "mode", "path"]);
-    decided(PORT, &["containerPort", "name", "protocol"]);
+    decided(PORT, &["containerPort", "hostPort", "name", "protocol"]);
 }
 
 #[test]
 fn types_without_refusals_are_known_in_full() {
+    decided(HOOK, &["exec", "httpGet", "sleep"]);
+    decided(HTTP_GET, &["host", "httpHeaders", "path", "port", "scheme"]);
+    decided::<core::Lifecycle>(&[], &["postStart", "preStop", "stopSignal"]);
+    decided::<core::GRPCAction>(&[], &["mode", "port", "service"]);
+    decided::<core::TCPSocketAction>(&[], &["host", "port"]);
+    decided::<core::PodReadinessGate>(&[], &["conditionType"]);
+    decided::<core::ContainerRestartRule>(&[], &["action", "exitCodes"]);
+    decided::<core::Probe>(
+        &[],
+        &[
+            "exec",
+            "failureThreshold",
+            "grpc",
+            "httpGet",
+            "initialDelaySeconds",
+            "periodSeconds",
+            "successThreshold",
+            "tcpSocket",
+            "terminationGracePeriodSeconds",
+            "timeoutSeconds",
+        ],
+    );
+    decided(DOWNWARD, &["defaultMode", "items"]);
+    decided(
+        DOWNWARD_FILE,
+        &["fieldRef", "mode", "path", "resourceFieldRef"],
+    );
+    decided(PROJECTED, &["defaultMode", "sources"]);
+    decided(TOKEN, &["audience", "expirationSeconds", "path"]);
+    decided::<core::DownwardAPIProjection>(&[], &["items"]);
     decided::<core::EnvVar>(&[], &["name", "value", "valueFrom"]);
     decided::<core::EnvFromSource>(&[], &["configMapRef", "prefix", "secretRef"]);
     decided::<core::HostPathVolumeSource>(&[], &["path", "type"]);

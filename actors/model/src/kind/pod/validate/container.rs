@@ -3,7 +3,7 @@
 use super::super::super::path::Path;
 use super::super::unsupported::{self, refuse};
 use super::volume::{self, Volumes};
-use super::{Context, env, resources, security};
+use super::{Context, env, ephemeral, probe, resources, restart, security};
 use crate::status::Cause;
 use crate::syntax;
 use k8s_openapi::api::core::v1::{Container, ContainerPort};
@@ -12,31 +12,47 @@ use std::collections::HashSet;
 /// A port's name (RFC 6335, section 5.1), in bytes.
 const PORT_NAME_BYTES: usize = 15;
 
+/// All containers. No two have the same name, of whatever kind they are.
 pub(super) fn containers(
     context: Context,
     volumes: &Volumes,
     path: &Path,
     causes: &mut Vec<Cause>,
 ) {
-    let path = path.child("containers");
-    let containers = &context.spec.containers;
-    if containers.is_empty() {
-        causes.push(Cause::required(path, ""));
-    }
+    let spec = context.spec;
     let mut names = HashSet::new();
-    for (index, container) in containers.iter().enumerate() {
-        let path = path.index(index);
-        self::container(context, container, volumes, &path, causes);
-        if !names.insert(&container.name) && !container.name.is_empty() {
-            causes.push(Cause::duplicate(path.child("name"), &container.name));
-        }
+    let at = path.child("containers");
+    if spec.containers.is_empty() {
+        causes.push(Cause::required(at, ""));
     }
-    host_ports(containers, &path, causes);
+    for (index, container) in spec.containers.iter().enumerate() {
+        let path = at.index(index);
+        self::container(context, container, true, volumes, &path, causes);
+        unique(&container.name, &mut names, &path, causes);
+    }
+    host_ports(&spec.containers, &at, causes);
+    let init = path.child("initContainers");
+    for (index, container) in spec.init_containers.iter().flatten().enumerate() {
+        let path = init.index(index);
+        // One with this policy accompanies the others, so it has probes and hooks as they do.
+        let stays = container.restart_policy.as_deref() == Some("Always");
+        self::container(context, container, stays, volumes, &path, causes);
+        unique(&container.name, &mut names, &path, causes);
+    }
+    ephemeral::containers(context, volumes, &mut names, path, causes);
 }
 
-fn container(
+fn unique<'a>(name: &'a str, names: &mut HashSet<&'a str>, path: &Path, causes: &mut Vec<Cause>) {
+    if !names.insert(name) && !name.is_empty() {
+        causes.push(Cause::duplicate(path.child("name"), name));
+    }
+}
+
+/// One container; `stays` unless it is an init container that runs to its end.
+pub(super) fn container(
     context: Context,
     container: &Container,
+    stays: bool,
     volumes: &Volumes,
     path: &Path,
     causes: &mut Vec<Cause>,
@@ -87,6 +103,8 @@ fn container(
     if let Some(security_context) = &container.security_context {
         security::container(security_context, &path.child("securityContext"), causes);
     }
+    probe::of_container(context, container, stays, path, causes);
+    restart::policy(container, path, causes);
     refuse(unsupported::CONTAINER, container, path, causes);
 }
 
@@ -127,7 +145,7 @@ fn ports(context: Context, ports: &[ContainerPort], path: &Path, causes: &mut Ve
     }
 }
 
-fn port_name(name: &str, path: &Path, causes: &mut Vec<Cause>) {
+pub(super) fn port_name(name: &str, path: &Path, causes: &mut Vec<Cause>) {
     let rules = [
         (
             name.len() <= PORT_NAME_BYTES,

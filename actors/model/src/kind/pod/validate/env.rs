@@ -58,7 +58,7 @@ fn value_from(source: &EnvVarSource, has_value: bool, path: &Path, causes: &mut 
     let mut sources = usize::from(source.file_key_ref.is_some());
     if let Some(field) = &source.field_ref {
         sources += 1;
-        field_ref(field, &path.child("fieldRef"), causes);
+        field_ref(field, FIELDS, &path.child("fieldRef"), causes);
     }
     if let Some(resource) = &source.resource_field_ref {
         sources += 1;
@@ -91,7 +91,13 @@ fn value_from(source: &EnvVarSource, has_value: bool, path: &Path, causes: &mut 
     refuse(unsupported::ENV_SOURCE, source, path, causes);
 }
 
-fn field_ref(selector: &ObjectFieldSelector, path: &Path, causes: &mut Vec<Cause>) {
+/// A field of the pod, one of `fields`.
+pub(super) fn field_ref(
+    selector: &ObjectFieldSelector,
+    fields: &[&str],
+    path: &Path,
+    causes: &mut Vec<Cause>,
+) {
     let field = &*selector.field_path;
     let version = selector.api_version.as_deref().unwrap_or_default();
     if version.is_empty() {
@@ -117,10 +123,12 @@ fn field_ref(selector: &ObjectFieldSelector, path: &Path, causes: &mut Vec<Cause
         Some((field, _)) => {
             causes.push(Cause::invalid(path, field, "does not support subscript"));
         }
-        None if FIELDS.contains(&field) => {}
-        // These two are known, but a variable cannot hold them whole.
-        None if matches!(field, "metadata.annotations" | "metadata.labels") => {
-            causes.push(Cause::unsupported(path.child("fieldPath"), field, FIELDS));
+        None if fields.contains(&field) => {}
+        // The field is known, but not everything can hold it whole.
+        None if FIELDS.contains(&field)
+            || matches!(field, "metadata.annotations" | "metadata.labels") =>
+        {
+            causes.push(Cause::unsupported(path.child("fieldPath"), field, fields));
         }
         None => {
             let why = format!("error converting fieldPath: field label not supported: {field}");
@@ -129,7 +137,8 @@ fn field_ref(selector: &ObjectFieldSelector, path: &Path, causes: &mut Vec<Cause
     }
 }
 
-fn resource_ref(selector: &ResourceFieldSelector, path: &Path, causes: &mut Vec<Cause>) {
+/// A resource of a container.
+pub(super) fn resource_ref(selector: &ResourceFieldSelector, path: &Path, causes: &mut Vec<Cause>) {
     let resource = &*selector.resource;
     let huge_pages = ["requests.hugepages-", "limits.hugepages-"];
     if resource.is_empty() {

@@ -5,7 +5,7 @@ use super::super::unsupported::{self, refuse, refuse_resource};
 use crate::quantity::Quantity;
 use crate::status::Cause;
 use crate::syntax;
-use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::api::core::v1::{PodSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Written;
 use std::collections::BTreeMap;
 
@@ -33,6 +33,53 @@ pub(super) fn requirements(
         causes.push(Cause::invalid(path_requests, request.to_string(), &why));
     }
     refuse(unsupported::RESOURCES, requirements, path, causes);
+}
+
+/// What a pod says of itself as a whole: no less than its containers ask for together, and no
+/// limit of theirs above its own.
+pub(super) fn pod(spec: &PodSpec, path: &Path, causes: &mut Vec<Cause>) {
+    let Some(resources) = &spec.resources else {
+        return;
+    };
+    let at = path.child("resources");
+    requirements(resources, &at, causes);
+    for (list, written) in [
+        ("limits", &resources.limits),
+        ("requests", &resources.requests),
+    ] {
+        for name in written.iter().flatten().map(|(name, _)| name) {
+            if !matches!(name.as_str(), "cpu" | "memory") {
+                let list = at.child(list);
+                causes.push(Cause::unsupported(list.key(name), name, &["cpu", "memory"]));
+            }
+        }
+    }
+    for name in ["cpu", "memory"] {
+        let sum = super::super::together(spec, |c| Some(super::super::request(c, name)));
+        let sum = sum.unwrap_or_default();
+        if let Some(own) = super::super::pod_request(spec, name).filter(|own| *own < sum) {
+            let list = at.child("requests");
+            let why =
+                format!("must be greater than or equal to aggregate container requests of {sum}");
+            causes.push(Cause::invalid(list.key(name), own.to_string(), &why));
+        }
+        let Some(own) = super::super::pod_limit(spec, name) else {
+            continue;
+        };
+        let containers = path.child("containers");
+        for (index, container) in spec.containers.iter().enumerate() {
+            let limit = super::super::limit(container, name);
+            if limit > own {
+                let (at, why) = (
+                    containers.index(index),
+                    format!("must be less than or equal to pod limits of {own}"),
+                );
+                let (at, limits) = (at.child("resources"), "limits");
+                let at = at.child(limits);
+                causes.push(Cause::invalid(at.key(name), limit.to_string(), &why));
+            }
+        }
+    }
 }
 
 /// The amounts that are well formed; notes what is wrong with names and amounts.

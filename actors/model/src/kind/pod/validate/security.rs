@@ -5,7 +5,10 @@ use super::super::super::path::Path;
 use super::super::unsupported::{self, refuse};
 use super::descending;
 use crate::status::Cause;
-use k8s_openapi::api::core::v1::{AppArmorProfile, PodSpec, SeccompProfile, SecurityContext};
+use k8s_openapi::api::core::v1::{
+    AppArmorProfile, PodSecurityContext, PodSpec, SeccompProfile, SecurityContext,
+};
+use std::collections::HashSet;
 
 const PROFILES: &[&str] = &["Localhost", "RuntimeDefault", "Unconfined"];
 
@@ -54,7 +57,45 @@ pub(super) fn pod(spec: &PodSpec, path: &Path, causes: &mut Vec<Cause>) {
         &path.child("appArmorProfile"),
         causes,
     );
+    sysctls(spec, context, &path, causes);
     refuse(unsupported::POD_SECURITY, context, &path, causes);
+}
+
+/// Kernel parameters: well-formed names, each once, and none that belongs to a namespace which the
+/// pod shares with its node. Whether a node sets it is the node's business.
+fn sysctls(spec: &PodSpec, context: &PodSecurityContext, path: &Path, causes: &mut Vec<Cause>) {
+    let path = path.child("sysctls");
+    let mut names = HashSet::new();
+    for (index, sysctl) in context.sysctls.iter().flatten().enumerate() {
+        let at = path.index(index);
+        let at = at.child("name");
+        let name = sysctl.name.replace('/', ".");
+        if name.is_empty() {
+            causes.push(Cause::required(at, ""));
+            continue;
+        }
+        let edge =
+            |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+        let part = |p: &str| {
+            let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
+            edge(p.chars().next()) && edge(p.chars().last()) && p.chars().all(inner)
+        };
+        if name.len() > 253 || !name.split('.').all(part) {
+            let why = "must have at most 253 characters and match regex \
+                ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9][-_a-z0-9]*[a-z0-9]$";
+            causes.push(Cause::invalid(at, &sysctl.name, why));
+        } else if !names.insert(name.clone()) {
+            causes.push(Cause::duplicate(at, &sysctl.name));
+        } else if spec.host_network == Some(true) && name.starts_with("net.") {
+            let why = "may not be specified when 'hostNetwork' is true";
+            causes.push(Cause::invalid(at, &sysctl.name, why));
+        } else if spec.host_ipc == Some(true)
+            && (name.starts_with("kernel.") || name.starts_with("fs.mqueue."))
+        {
+            let why = "may not be specified when 'hostIPC' is true";
+            causes.push(Cause::invalid(at, &sysctl.name, why));
+        }
+    }
 }
 
 pub(super) fn container(context: &SecurityContext, path: &Path, causes: &mut Vec<Cause>) {

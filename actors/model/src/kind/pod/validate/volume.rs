@@ -1,8 +1,10 @@
 //! Volumes, and where containers mount them.
 
+mod projected;
+
 use super::super::super::path::Path;
 use super::super::unsupported::{self, refuse};
-use super::{descending, no_backsteps, resources};
+use super::{descending, env, no_backsteps, resources};
 use crate::status::Cause;
 use crate::syntax;
 use k8s_openapi::api::core::v1::{Container, EmptyDirVolumeSource, KeyToPath, Volume, VolumeMount};
@@ -99,6 +101,20 @@ fn sources(volume: &Volume, path: &Path, causes: &mut Vec<Cause>) {
         files(source.default_mode, source.items.as_deref(), &path, causes);
         refuse(unsupported::CONFIG_MAP, source, &path, causes);
     }
+    if let Some(source) = &volume.downward_api
+        && first("downwardAPI", causes)
+    {
+        let path = path.child("downwardAPI");
+        mode(source.default_mode, &path.child("defaultMode"), causes);
+        let items = source.items.as_deref().unwrap_or_default();
+        projected::downward(items, &path.child("items"), causes);
+        refuse(unsupported::DOWNWARD, source, &path, causes);
+    }
+    if let Some(source) = &volume.projected
+        && first("projected", causes)
+    {
+        projected::validate(source, &path.child("projected"), causes);
+    }
     if kinds == 0 {
         causes.push(Cause::required(path, "must specify a volume type"));
     }
@@ -144,22 +160,30 @@ fn files(
     causes: &mut Vec<Cause>,
 ) {
     mode(default_mode, &path.child("defaultMode"), causes);
-    let path = path.child("items");
+    keys(items, &path.child("items"), causes);
+}
+
+/// Which keys become which files.
+fn keys(items: Option<&[KeyToPath]>, path: &Path, causes: &mut Vec<Cause>) {
     for (index, item) in items.unwrap_or_default().iter().enumerate() {
         let path = path.index(index);
         if item.key.is_empty() {
             causes.push(Cause::required(path.child("key"), ""));
         }
-        let at = path.child("path");
-        if item.path.is_empty() {
-            causes.push(Cause::required(at, ""));
-        }
-        descending(&item.path, &at, causes);
-        if item.path.starts_with("..") && !item.path.split('/').any(|p| p == "..") {
-            causes.push(Cause::invalid(at, &item.path, "must not start with '..'"));
-        }
+        file_path(&item.path, &path.child("path"), causes);
         mode(item.mode, &path.child("mode"), causes);
         refuse(unsupported::ITEM, item, &path, causes);
+    }
+}
+
+/// The path of a file in a volume: inside of it, and no name that the volume itself uses.
+fn file_path(value: &str, path: &Path, causes: &mut Vec<Cause>) {
+    if value.is_empty() {
+        causes.push(Cause::required(path, ""));
+    }
+    descending(value, path, causes);
+    if value.starts_with("..") && !value.split('/').any(|p| p == "..") {
+        causes.push(Cause::invalid(path, value, "must not start with '..'"));
     }
 }
 
@@ -198,6 +222,13 @@ pub(super) fn mounts(
         if let Some(sub_path) = mount.sub_path.as_deref().filter(|p| !p.is_empty()) {
             // Kubernetes leaves the index out of these three paths.
             descending(sub_path, &path.child("subPath"), causes);
+        }
+        if let Some(expr) = mount.sub_path_expr.as_deref().filter(|e| !e.is_empty()) {
+            if mount.sub_path.as_deref().is_some_and(|p| !p.is_empty()) {
+                let why = "subPathExpr and subPath are mutually exclusive";
+                causes.push(Cause::invalid(path.child("subPathExpr"), expr, why));
+            }
+            descending(expr, &path.child("subPathExpr"), causes);
         }
         propagation(mount, container, path, causes);
         refuse(unsupported::MOUNT, mount, &item, causes);

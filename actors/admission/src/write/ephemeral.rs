@@ -1,0 +1,58 @@
+//! Ephemeral containers: added to a pod that is there, through a subresource of their own.
+
+use super::update::no_subresource;
+use crate::draft;
+use k8s_openapi::api::core::v1::Pod;
+use kabuki_model::StatusError;
+use kabuki_model::kind::{AnyObject, Kind, pod};
+use kabuki_model::status::Cause;
+use serde_json::{Map, Value};
+
+const FIELD: &str = "ephemeralContainers";
+
+/// Refuses a new pod that has them already.
+pub(super) fn refuse_at_creation(kind: &Kind, object: &dyn AnyObject) -> Result<(), StatusError> {
+    if kind.names.kind != "Pod" {
+        return Ok(());
+    }
+    let spec = object.to_value();
+    let has = spec["spec"][FIELD]
+        .as_array()
+        .is_some_and(|a| !a.is_empty());
+    let cause = Cause::forbidden("spec.ephemeralContainers", "cannot be set on create");
+    draft::refuse(kind, object, if has { vec![cause] } else { Vec::new() })
+}
+
+/// Puts the ephemeral containers of `object`, and nothing else of it, into `base`.
+pub(super) fn take(
+    kind: &Kind,
+    base: &mut Map<String, Value>,
+    mut object: Map<String, Value>,
+) -> Result<(), StatusError> {
+    if kind.names.kind != "Pod" {
+        return Err(no_subresource(kind, "ephemeralcontainers"));
+    }
+    let given = object.get_mut("spec").and_then(|s| s.get_mut(FIELD));
+    let given = given.map(Value::take).filter(|v| !v.is_null());
+    let Some(spec) = base.get_mut("spec").and_then(Value::as_object_mut) else {
+        return Err(StatusError::internal("the pod has no spec"));
+    };
+    match given {
+        Some(given) => spec.insert(FIELD.to_string(), given),
+        None => spec.remove(FIELD),
+    };
+    Ok(())
+}
+
+/// Everything that is wrong with the pod as it would then be.
+pub(super) fn causes(new: &dyn AnyObject, old: &dyn AnyObject) -> Vec<Cause> {
+    let mut causes = new.validate();
+    let typed = |object: &dyn AnyObject| serde_json::from_value::<Pod>(object.to_value());
+    match (typed(new), typed(old)) {
+        (Ok(new), Ok(old)) => causes.extend(pod::validate_ephemeral_update(&new, &old)),
+        (Err(error), _) | (_, Err(error)) => {
+            causes.push(Cause::invalid("spec", "", &error.to_string()));
+        }
+    }
+    causes
+}

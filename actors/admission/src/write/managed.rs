@@ -1,0 +1,207 @@
+//! Who owns the fields that a write changes: around `kabuki_model::managed_fields`.
+
+use crate::admit::Context;
+use bytes::Bytes;
+use kabuki_model::identity::Identity;
+use kabuki_model::kind::Kind;
+use kabuki_model::managed_fields::{self as fields, Entry, Part, Writer};
+use kabuki_model::object::with_managed_fields;
+use kabuki_model::request::{Subresource, WriteOptions};
+use kabuki_model::status::{Cause, Reason};
+use kabuki_model::{StatusError, Stored};
+use serde_json::{Map, Value, json};
+
+/// The name of a manager has at most so many bytes.
+const MAX_MANAGER: usize = 128;
+
+/// Where the entries of managers come from.
+pub(super) enum Tracking {
+    /// An ordinary write; with the entries that the client sent along, if it did.
+    Write(Option<Value>),
+    /// They are known: something was applied.
+    Applied(Vec<Entry>),
+}
+
+/// The name of whoever writes.
+pub(super) fn manager<'a>(who: &Identity, options: &'a WriteOptions) -> &'a str {
+    match options.field_manager.as_str() {
+        "" if who.node_name().is_some() => "kabuki-agent",
+        "" if who.controller_name().is_some() => "kabuki-controller",
+        "" if *who == Identity::scheduler() => "kabuki-scheduler",
+        "" => "kabuki",
+        given => given,
+    }
+}
+
+/// Refuses a manager's name that cannot be one.
+pub(super) fn check_manager(options: &WriteOptions, form: &str) -> Result<(), StatusError> {
+    let name = &options.field_manager;
+    let path = "fieldManager";
+    let cause = if name.len() > MAX_MANAGER {
+        Cause::too_long(path, MAX_MANAGER)
+    } else if name.chars().any(char::is_control) {
+        Cause::invalid(path, name, "should only contain printable characters")
+    } else {
+        return Ok(());
+    };
+    Err(invalid_options(form, cause))
+}
+
+/// Refuses the options of a request.
+pub(super) fn invalid_options(form: &str, cause: Cause) -> StatusError {
+    let message = format!(
+        "{form}.meta.k8s.io \"\" is invalid: {}: {}",
+        cause.field, cause.message
+    );
+    let mut error = StatusError::new(Reason::Invalid, message);
+    error.causes.push(cause);
+    error
+}
+
+/// Takes the entries out of what a client sent.
+pub(super) fn take_given(object: &mut Map<String, Value>) -> Option<Value> {
+    let metadata = object.get_mut("metadata")?.as_object_mut()?;
+    metadata.remove("managedFields")
+}
+
+/// A writer of an object of `kind`; `None` when the fields of the kind are not known.
+pub(super) fn writer<'a>(
+    kind: &Kind,
+    manager: &'a str,
+    api_version: &'a str,
+    subresource: Option<Subresource>,
+    cx: &Context,
+) -> Option<Writer<'a>> {
+    Some(Writer {
+        message: kind.message()?,
+        manager,
+        api_version,
+        subresource: match subresource {
+            None => "",
+            Some(Subresource::Status) => "status",
+            Some(Subresource::Scale) => "scale",
+            Some(Subresource::Finalize) => "finalize",
+            Some(Subresource::EphemeralContainers) => "ephemeralcontainers",
+        },
+        has_status: kind.has_status,
+        now: cx.now,
+    })
+}
+
+/// A part of the cluster itself, under its own name.
+fn is_own(who: &Identity, writer: &Writer) -> bool {
+    let own = who.node_name().is_some()
+        || who.controller_name().is_some()
+        || *who == Identity::scheduler();
+    own && fields::is_own(writer.manager)
+}
+
+/// The entries of an object, decoded.
+pub(super) fn held(stored: &Stored) -> Vec<Entry> {
+    let entries = stored.managed_fields().map(fields::decode);
+    entries.and_then(Result::ok).unwrap_or_default()
+}
+
+/// The canonical JSON of a new object with its entries.
+pub(super) fn created(
+    plain: Bytes,
+    who: &Identity,
+    writer: Option<Writer>,
+    tracking: Tracking,
+) -> Result<Bytes, StatusError> {
+    let Some(writer) = writer else {
+        return Ok(plain);
+    };
+    let entries = match tracking {
+        Tracking::Applied(entries) => entries,
+        Tracking::Write(given) => {
+            let new = value_of(&plain)?;
+            if is_own(who, &writer) && given.is_none() {
+                let named = new
+                    .as_object()
+                    .into_iter()
+                    .flatten()
+                    .map(|(name, _)| &**name);
+                let beside = |n: &&str| !matches!(*n, "apiVersion" | "kind" | "status");
+                let parts: Vec<&str> = named.filter(beside).collect();
+                if let Part::Changed(managed) = fields::of_part(&writer, None, &parts) {
+                    return Ok(with_managed_fields(plain, Some(&managed)));
+                }
+            }
+            let held = given.map_or_else(Vec::new, |g| sent(&g).unwrap_or_default());
+            fields::update(&writer, &json!({}), &new, held)
+        }
+    };
+    Ok(with_managed_fields(
+        plain,
+        fields::encode(entries).as_deref(),
+    ))
+}
+
+/// The canonical JSON of a changed object with its entries. `plain` is without them.
+pub(super) fn updated(
+    current: &Stored,
+    plain: Bytes,
+    who: &Identity,
+    writer: Option<Writer>,
+    tracking: Tracking,
+) -> Result<Bytes, StatusError> {
+    let kept = |plain| with_managed_fields(plain, current.managed_fields());
+    let given = match tracking {
+        Tracking::Applied(entries) => {
+            return Ok(with_managed_fields(
+                plain,
+                fields::encode(entries).as_deref(),
+            ));
+        }
+        Tracking::Write(given) => given,
+    };
+    let Some(writer) = writer else {
+        return Ok(kept(plain));
+    };
+    if given.is_none() {
+        let whole = kept(plain.clone());
+        if whole == current.json {
+            return Ok(whole);
+        }
+        if is_own(who, &writer) {
+            // Nobody's ownership is followed until something is applied.
+            if current.managed_fields().is_none() {
+                return Ok(whole);
+            }
+            match fields::of_part(&writer, current.managed_fields(), &["status"]) {
+                Part::Kept => return Ok(whole),
+                Part::Changed(managed) => return Ok(with_managed_fields(plain, Some(&managed))),
+                Part::Touched => {}
+            }
+        }
+    }
+    let held = given
+        .and_then(|g| sent(&g))
+        .unwrap_or_else(|| held(current));
+    let live = current
+        .to_plain_value()
+        .map_err(|e| StatusError::internal(format!("{e}: {}", e.source)))?;
+    let entries = fields::update(&writer, &live, &value_of(&plain)?, held);
+    Ok(with_managed_fields(
+        plain,
+        fields::encode(entries).as_deref(),
+    ))
+}
+
+/// The entries that a client sent along: one empty entry takes all away; none, or what cannot be
+/// understood, changes nothing.
+fn sent(given: &Value) -> Option<Vec<Entry>> {
+    let list = given.as_array().filter(|list| !list.is_empty())?;
+    if let [one] = list.as_slice()
+        && one.as_object().is_some_and(Map::is_empty)
+    {
+        return Some(Vec::new());
+    }
+    fields::decode(given.to_string().as_bytes()).ok()
+}
+
+fn value_of(json: &[u8]) -> Result<Value, StatusError> {
+    serde_json::from_slice(json)
+        .map_err(|e| StatusError::internal(format!("an admitted object is not valid JSON: {e}")))
+}
