@@ -176,8 +176,7 @@ enum Verb {
     Config(config::ConfigArgs),
     /// Write a completion script for a shell
     Completion(explain::CompletionArgs),
-    /// Show what is used
-    #[command(hide = true)]
+    /// Show what nodes and pods use
     Top(top::TopArgs),
     /// Connect to the main process of a container
     Attach(exec::AttachArgs),

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 /// Arguments of `dns`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  kabuki dns lookup web.shop.svc.cluster.local")]
 pub struct DnsArgs {
     #[command(subcommand)]
     what: What,

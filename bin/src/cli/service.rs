@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 
 /// Arguments of `service`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  kabuki service trace 10.96.0.1:443")]
 pub struct ServiceArgs {
     #[command(subcommand)]
     what: What,

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use std::sync::PoisonError;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
@@ -23,12 +23,17 @@ const NEW_STREAMS: usize = 16;
 const READ_BYTES: usize = 64 << 10;
 const PING_EVERY: Duration = Duration::from_secs(20);
 const STALLED: Duration = Duration::from_secs(60);
+/// How long a client may take to hear that the session is over. Closing before it has, while it
+/// still sends, would reset the connection and lose what it has not read yet.
+const LINGER: Duration = Duration::from_secs(10);
 
 /// A session. Dropping it ends it and all its streams.
 pub struct Session {
     opened: mpsc::Receiver<Stream>,
     out: mpsc::Sender<Frame>,
     tasks: JoinSet<()>,
+    /// Ends when the client has closed its side.
+    left: oneshot::Receiver<()>,
 }
 
 impl Session {
@@ -37,6 +42,7 @@ impl Session {
         let (reader, writer) = tokio::io::split(connection);
         let (out, waiting) = mpsc::channel(DEPTH);
         let (found, opened) = mpsc::channel(NEW_STREAMS);
+        let (present, left) = oneshot::channel::<()>();
         let mut tasks = JoinSet::new();
         let reading = Reading {
             found,
@@ -46,10 +52,16 @@ impl Session {
         };
         tasks.spawn(async move {
             reading.run(reader).await;
+            drop(present);
             std::future::pending::<()>().await;
         });
         tasks.spawn(write(writer, waiting));
-        Self { opened, out, tasks }
+        Self {
+            opened,
+            out,
+            tasks,
+            left,
+        }
     }
 
     /// The next stream that the client opens; `None` when it is gone. It is not accepted yet.
@@ -70,6 +82,7 @@ impl Session {
         drop(self.opened);
         drop(self.out);
         let _ = timeout(STALLED, self.tasks.join_next()).await;
+        let _ = timeout(LINGER, self.left).await;
     }
 }
 
