@@ -14,6 +14,8 @@ mod partition;
 mod recovery;
 #[path = "cluster/replacement.rs"]
 mod replacement;
+#[path = "cluster/services.rs"]
+mod services;
 #[path = "cluster/storm.rs"]
 mod storm;
 
