@@ -19,6 +19,7 @@ mod mounts;
 mod plan;
 mod sandbox;
 mod security;
+mod sources;
 mod usage;
 
 pub(crate) use actor::{PodMessage, child};

@@ -5,6 +5,7 @@ mod command;
 mod environment;
 mod expand;
 mod fields;
+mod links;
 mod references;
 mod user;
 
@@ -12,6 +13,7 @@ pub use command::{ImageDefaults, command, working_dir};
 pub use environment::{Environment, Sources, environment};
 pub use expand::expand;
 pub use fields::{NodeResources, PodFacts, field, resource};
+pub use links::links;
 pub use references::{References, references};
 pub use user::{Identity, UserChoice, check_non_root, choose_user};
 

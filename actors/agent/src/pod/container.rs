@@ -3,14 +3,12 @@
 use super::actor::described;
 use super::plan::{self, Ingredients};
 use super::sandbox::chain;
-use super::{log, sandbox};
-use crate::api;
+use super::{log, sandbox, sources};
 use crate::services::{PodEntry, Services};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, Secret};
-use kabuki_lifecycle::process::{self, ConfigError, Sources};
+use k8s_openapi::api::core::v1::{Container, Pod};
+use kabuki_lifecycle::process::{self, ConfigError};
 use kabuki_lifecycle::{Fact, Instance, containers};
-use kabuki_model::Resource;
 use kabuki_runtime::image::{Image, ImageError, Rootfs, resolve_user};
 use kabuki_runtime::{ContainerSpec, ShimClient, ShimError};
 use std::path::PathBuf;
@@ -98,7 +96,7 @@ async fn try_create(
         .into_owned();
     let pid_of = target(entry, &pod, &instance.container)?;
     let shim = shim_of(entry).map_err(|e| Trouble::Create(chain(&e)))?;
-    let sources = fetch(services, entry, &container).await?;
+    let sources = sources::fetch(services, &pod, &container).await?;
     let image = find_image(services, entry, &container)?;
     let facts = process::PodFacts {
         pod_ips,
@@ -199,32 +197,6 @@ fn record_skipped(services: &Services, entry: &PodEntry, message: String) {
         reason,
         message,
     });
-}
-
-/// The objects that the environment refers to.
-async fn fetch(
-    services: &Services,
-    entry: &PodEntry,
-    container: &Container,
-) -> Result<Sources, Trouble> {
-    let wanted = process::references(container);
-    let mut sources = Sources::default();
-    let failed = |error: kabuki_model::StatusError| Trouble::Config(error.to_string());
-    let api = &services.api;
-    for name in wanted.config_maps {
-        let fetched =
-            api::get::<ConfigMap>(api, Resource::CONFIG_MAPS, &entry.namespace, &name).await;
-        if let Some(held) = fetched.map_err(failed)? {
-            sources.config_maps.insert(name, (*held).clone());
-        }
-    }
-    for name in wanted.secrets {
-        let fetched = api::get::<Secret>(api, Resource::SECRETS, &entry.namespace, &name).await;
-        if let Some(held) = fetched.map_err(failed)? {
-            sources.secrets.insert(name, (*held).clone());
-        }
-    }
-    Ok(sources)
 }
 
 /// The image that the machine was told is there.

@@ -1,5 +1,5 @@
 //! A container's environment, in all its sources (Kubernetes, "Define Environment Variables").
-//! Later sources win: the image, then `envFrom` in order, then `env` in order.
+//! Later sources win: the image, then services, then `envFrom` in order, then `env` in order.
 
 use super::command::ImageDefaults;
 use super::expand::expand;
@@ -17,6 +17,8 @@ pub struct Sources {
     pub config_maps: BTreeMap<String, ConfigMap>,
     /// Secrets of the pod's namespace.
     pub secrets: BTreeMap<String, Secret>,
+    /// The variables that name services, see [`links`](super::links).
+    pub services: Vec<(String, String)>,
 }
 
 /// A finished environment.
@@ -83,6 +85,9 @@ pub fn environment(
     for line in &image.env {
         let (name, value) = line.split_once('=').unwrap_or((line, ""));
         env.set(name, value.to_string());
+    }
+    for (name, value) in &sources.services {
+        env.declare(name, value.clone());
     }
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     for source in container.env_from.iter().flatten() {
