@@ -1,5 +1,6 @@
 //! Builds the demonstration's web server, which the binary embeds, compressed: a static program of
-//! its own, so that the quick start needs no registry.
+//! its own, so that the quick start needs no registry. And has the linker keep one copy of functions
+//! that are alike, in the binary that is given to people: code for many types is.
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -10,6 +11,11 @@ use std::process::Command;
 fn main() {
     println!("cargo:rerun-if-changed=demo/web.rs");
     let env = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"));
+    let features = std::env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
+    if env("PROFILE") == "release" && features.split(',').any(|f| f == "crt-static") {
+        // The toolchain's own linker, which is the default for this target, knows it.
+        println!("cargo:rustc-link-arg-bins=-Wl,--icf=all");
+    }
     let out = PathBuf::from(env("OUT_DIR")).join("demo-web");
     let status = Command::new(env("RUSTC"))
         .args([

@@ -24,7 +24,12 @@ fn main() -> ExitCode {
     let command = cli::command().subcommand(daemon::NodeArgs::augment_args(node));
     match command.clone().try_get_matches() {
         Ok(matches) => match matches.subcommand_matches(NODE) {
-            Some(args) => node_outcome(daemon::NodeArgs::from_arg_matches(args)),
+            Some(args) => {
+                let args = daemon::NodeArgs::from_arg_matches(args);
+                // The daemon lives long, and has no use for the whole command line's tree.
+                drop((matches, command));
+                node_outcome(args)
+            }
             None => cli::run(&matches, command),
         },
         Err(error) => {

@@ -11,7 +11,7 @@ use kabuki_model::service::{
     ServiceType, SliceRecord, TrafficDistribution, TrafficPolicy,
 };
 use std::fmt::Write;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Seek};
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -23,7 +23,14 @@ const OWN_PORT: u16 = 5300;
 const OTHER_PORT: u16 = 5301;
 
 fn main() {
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("this benchmark needs root");
+    if Command::new("dnsperf").arg("-h").output().is_err() {
+        println!("nothing was measured: dnsperf is not installed");
+        return;
+    }
+    if nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).is_err() {
+        println!("nothing was measured: this needs root");
+        return;
+    }
     assert!(run("ip", &["link", "set", "lo", "up"]), "needs iproute2");
     let dir = tempfile::tempdir().expect("a folder");
     let questions = dir.path().join("questions");
@@ -188,6 +195,19 @@ fn names() -> String {
     text
 }
 
+/// As the node's threads do; here by a program, since this crate does without unsafe code.
+fn go_first() {
+    let thread = std::fs::read_link("/proc/thread-self").expect("a thread");
+    let thread = thread
+        .file_name()
+        .and_then(|t| t.to_str())
+        .expect("a number");
+    assert!(
+        run("renice", &["-n", "-10", "-p", thread]),
+        "needs bsdutils"
+    );
+}
+
 struct Serving {
     _server: Server,
     _runtime: tokio::runtime::Runtime,
@@ -212,6 +232,7 @@ fn serve(zone: Zone, threads: usize) -> Serving {
     let config = ServerConfig {
         addresses: vec![(Ipv4Addr::LOCALHOST, OWN_PORT).into()],
         threads: Some(threads),
+        prepare: go_first,
         clients: Clients::default(),
     };
     let published = Published {
@@ -319,9 +340,17 @@ fn dnsperf(questions: &str, port: u16, threads: usize, limit: Option<f64>, all: 
     if all {
         command.arg("-v");
     }
-    command.stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().expect("dnsperf is installed");
-    let output = BufReader::with_capacity(1 << 20, child.stdout.take().expect("is piped"));
+    // What it writes is kept in memory and read when it is over: a reader beside it would be
+    // another busy thread, and its turns on the processors would be in the delays.
+    let mut written = tempfile::tempfile_in("/dev/shm").expect("a file in memory");
+    command.stdout(written.try_clone().expect("a file"));
+    let status = command.stderr(Stdio::null()).status();
+    assert!(
+        status.is_ok_and(|s| s.success()),
+        "dnsperf is not installed"
+    );
+    written.rewind().expect("a file");
+    let output = BufReader::with_capacity(1 << 20, written);
     let mut delays: Vec<u32> = Vec::new();
     let mut outcome = Outcome {
         rate: 0.0,
@@ -340,7 +369,6 @@ fn dnsperf(questions: &str, port: u16, threads: usize, limit: Option<f64>, all: 
             outcome.lost = words.nth(2).and_then(|w| w.parse().ok()).unwrap_or(0.0);
         }
     }
-    let _ = child.wait();
     delays.sort_unstable();
     let at = |share: usize| delays.get(delays.len() * share / 100).copied().unwrap_or(0);
     (outcome.p50_us, outcome.p99_us) = (f64::from(at(50)), f64::from(at(99)));

@@ -44,6 +44,9 @@ pub struct ServerConfig {
     pub addresses: Vec<SocketAddr>,
     /// How many threads answer over UDP; `None` is one for each processor, up to four.
     pub threads: Option<usize>,
+    /// What each of these threads does first. One that sleeps until a question comes has to get a
+    /// busy processor at once, or the answer waits for the scheduler's next tick.
+    pub prepare: fn(),
     /// Whose questions about names of others are passed on.
     pub clients: Clients,
 }
@@ -159,13 +162,18 @@ impl Server {
             tcp: Vec::new(),
         };
         for address in &config.addresses {
-            let bound = server.listen(*address, threads)?;
+            let bound = server.listen(config, *address, threads)?;
             server.addresses.push(bound);
         }
         Ok(server)
     }
 
-    fn listen(&mut self, address: SocketAddr, threads: usize) -> Result<SocketAddr, ServerError> {
+    fn listen(
+        &mut self,
+        config: &ServerConfig,
+        address: SocketAddr,
+        threads: usize,
+    ) -> Result<SocketAddr, ServerError> {
         let failed = |transport| {
             move |source| ServerError::Listen {
                 address,
@@ -179,11 +187,12 @@ impl Server {
         for _ in 0..threads {
             let socket = Arc::new(socket::udp(bound).map_err(failed("UDP"))?);
             let (shared, own) = (self.shared.clone(), socket.clone());
-            let runtime = tokio::runtime::Handle::current();
+            let (runtime, prepare) = (tokio::runtime::Handle::current(), config.prepare);
             let thread = std::thread::Builder::new()
                 .name("dns-udp".to_string())
                 .spawn(move || {
                     let _ended = Ended(shared.clone());
+                    prepare();
                     udp::run(&shared, &own, &runtime);
                 });
             let thread = thread.map_err(|source| ServerError::Thread { address, source })?;

@@ -25,7 +25,11 @@ const BARE_VNI: u32 = 99;
 
 fn main() {
     if Command::new("iperf3").arg("--version").output().is_err() {
-        println!("iperf3 is not installed; nothing was measured");
+        println!("nothing was measured: iperf3 is not installed");
+        return;
+    }
+    if Netns::create().is_err() {
+        println!("nothing was measured: this needs root");
         return;
     }
     in_netns(|| async { measure().await });

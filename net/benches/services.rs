@@ -21,6 +21,10 @@ use world::{Node, block, on_node};
 const RANGE: &str = "10.96.0.0/12";
 
 fn main() {
+    if Netns::create().is_err() {
+        println!("nothing was measured: this needs root");
+        return;
+    }
     for count in [1_000, 10_000, 30_000] {
         on_node(move |node| async move { first(&node, count) });
     }

@@ -5,16 +5,20 @@
 //! - `oci`: from those types to an OCI runtime configuration; `seccomp`: the default filter.
 //! - `image`: from registries and archives to directories that overlayfs can stack.
 //! - `cgroup`: limits, usage and the killing of all that a pod left behind.
+//! - `memory`: giving back what was freed; `thread`: who goes first.
 #![allow(unsafe_code)] // namespaces, descriptors passed between processes, and raw signals
 
 mod cgroup;
 pub mod image;
+mod memory;
 mod oci;
 mod seccomp;
 mod shim;
 mod spec;
+mod thread;
 
 pub use cgroup::{CgroupError, CgroupStats, Cgroups};
+pub use memory::give_back_memory;
 pub use oci::{OciError, default_capabilities};
 pub use seccomp::SeccompError;
 pub use shim::{
@@ -23,6 +27,7 @@ pub use shim::{
 };
 pub use spec::{
     AttachSpec, Capabilities, ContainerSpec, ContainerState, ContainerStatus, Device, Event,
-    ExecSpec, ExecUser, ExitStatus, IpcMode, LogSpec, Mount, MountKind, NetMode, PidMode, PodMount,
-    PodSpec, Propagation, Resources, Rlimit, Rootfs, Seccomp, ShimStatus, Warnings,
+    ExecSpec, ExecUser, ExitStatus, IdRange, IpcMode, LogSpec, Mount, MountKind, NetMode, PidMode,
+    PodMount, PodSpec, Propagation, Resources, Rlimit, Rootfs, Seccomp, ShimStatus, Warnings,
 };
+pub use thread::prefer_this_thread;

@@ -52,14 +52,16 @@ pub(crate) struct Surroundings<'a> {
     pub rootfs: &'a str,
     pub cgroup_path: &'a str,
     pub pid: PidMode,
-    /// Process 1 of the pod, with [`PidMode::Pod`].
-    pub infra_pid: Option<i32>,
+    /// The process namespace to join, with [`PidMode::Pod`].
+    pub processes: Option<String>,
     /// The pod's `/dev/shm`.
     pub shm: &'a str,
     pub binds: Binds,
     pub cgroup_v2: bool,
     /// On v1, what the container sees of it.
     pub cgroup_view: Option<String>,
+    /// The pod's own user namespace.
+    pub users: Option<&'a str>,
 }
 
 /// The configuration and what had to be left out of it.
@@ -166,7 +168,7 @@ fn process(
     // while it still may without this bit.
     process.set_no_new_privileges(spec.no_new_privs.then_some(true));
     process.set_oom_score_adj(None);
-    process.set_apparmor_profile(None);
+    process.set_apparmor_profile(spec.app_armor.clone());
     process.set_rlimits(Some(rlimits::settle(&spec.rlimits, warnings)?));
     Ok(process)
 }
@@ -235,12 +237,20 @@ fn namespaces(around: &Surroundings<'_>) -> Result<Vec<LinuxNamespace>, OciError
     if around.cgroup_v2 {
         namespaces.push(fresh(LinuxNamespaceType::Cgroup)?);
     }
-    match (around.pid, around.infra_pid) {
+    if let Some(path) = around.users {
+        namespaces.push(
+            LinuxNamespaceBuilder::default()
+                .typ(LinuxNamespaceType::User)
+                .path(path)
+                .build()?,
+        );
+    }
+    match (around.pid, &around.processes) {
         (PidMode::Host, _) => {}
-        (PidMode::Pod, Some(pid)) => namespaces.push(
+        (PidMode::Pod, Some(path)) => namespaces.push(
             LinuxNamespaceBuilder::default()
                 .typ(LinuxNamespaceType::Pid)
-                .path(format!("/proc/{pid}/ns/pid"))
+                .path(path)
                 .build()?,
         ),
         (PidMode::Pod, None) | (PidMode::Container, _) => {

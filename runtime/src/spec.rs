@@ -40,6 +40,15 @@ pub struct PodSpec {
     pub mounts: Vec<PodMount>,
     /// Size of `/dev/shm`, shared by the pod's containers; 0 means 64 MiB.
     pub shm_size: u64,
+    /// The host's ids that are the pod's own, from its 0 on; without them it has the host's users.
+    pub users: Option<IdRange>,
+}
+
+/// User and group ids of the host, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdRange {
+    pub first: u32,
+    pub count: u32,
 }
 
 impl PodSpec {
@@ -90,6 +99,8 @@ pub struct PodMount {
     pub mode: u32,
     pub uid: u32,
     pub gid: u32,
+    /// The size of huge pages that it is made of; 0 for ordinary memory.
+    pub page_size: u64,
 }
 
 /// Limits written to a cgroup; `None` leaves the kernel's default.
@@ -109,4 +120,6 @@ pub struct Resources {
     pub cpuset_mems: Option<String>,
     /// cgroup v2 files to write verbatim; refused on a v1 host.
     pub unified: Vec<(String, String)>,
+    /// Bytes of huge pages by the kernel's name of their size (`2MB`).
+    pub hugetlb: Vec<(String, i64)>,
 }

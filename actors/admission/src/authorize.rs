@@ -77,6 +77,7 @@ pub fn authorize_request(
         Some(Subresource::Scale) => "scale",
         Some(Subresource::Finalize) => "finalize",
         Some(Subresource::EphemeralContainers) => "ephemeralcontainers",
+        Some(Subresource::Resize) => "resize",
     };
     match request {
         Request::Get { key, subresource } => authorize(
@@ -293,13 +294,16 @@ fn node_may(view: &dyn View, node: &str, attributes: &Attributes) -> bool {
         ("pods", "get") => own_pod(),
         ("pods", "update" | "patch") => attributes.subresource == "status" && own_pod(),
         ("pods", "delete") => own_pod(),
+        // Whether it is a mirror pod shows in the object.
+        ("pods", "create") if attributes.subresource.is_empty() => true,
         ("pods", "create") => attributes.subresource == "eviction" && own_pod(),
         ("nodes", "get" | "list" | "watch") => true,
         ("nodes", "create") => true,
         ("nodes", "update" | "patch") => attributes.name == node,
-        ("events", "create" | "update" | "patch") => true,
+        ("events" | "events.events.k8s.io", "create" | "update" | "patch") => true,
         ("configmaps" | "secrets", "get" | "watch") => referenced(view, node, attributes),
         ("serviceaccounts" | "namespaces", "get" | "list" | "watch") => true,
+        ("runtimeclasses.node.k8s.io", "get" | "list" | "watch") => true,
         ("services" | "endpointslices.discovery.k8s.io", "get" | "list" | "watch") => true,
         // A kubelet's own port asks on behalf of its callers (Kubernetes, node authoriser).
         (

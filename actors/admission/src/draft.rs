@@ -1,7 +1,7 @@
 //! From a request's JSON to a checked object: what is the same for every write of every kind.
 
 use crate::admit::Context;
-use kabuki_model::kind::{AnyObject, Kind};
+use kabuki_model::kind::{AnyObject, Form, Kind};
 use kabuki_model::request::{FieldValidation, WriteOptions};
 use kabuki_model::{Resource, StatusError};
 use serde_json::{Map, Value};
@@ -84,6 +84,52 @@ pub(crate) fn too_large(length: usize) -> StatusError {
         kabuki_model::status::Reason::RequestEntityTooLarge,
         format!("the object has {length} bytes; the limit is {MAX_OBJECT_BYTES}"),
     )
+}
+
+/// The form that a request is written in; `None` for the stored one.
+pub(crate) fn form(
+    kind: &Kind,
+    options: &WriteOptions,
+) -> Result<Option<&'static Form>, StatusError> {
+    let asked = &*options.api_version;
+    if asked.is_empty() || asked == kind.api_version() {
+        return Ok(None);
+    }
+    kind.form(asked).map(Some).ok_or_else(|| {
+        let kind = kind.names.kind;
+        StatusError::bad_request(format!("{kind} is not served in version {asked:?}"))
+    })
+}
+
+/// Turns an object from the form that it is written in into the stored one. Fields that the form
+/// does not have are refused, or warned of, as asked.
+pub(crate) fn store(
+    kind: &Kind,
+    object: &mut Map<String, Value>,
+    options: &WriteOptions,
+    warnings: &mut Vec<String>,
+) -> Result<(), StatusError> {
+    let given = object.get("apiVersion").and_then(Value::as_str);
+    let form = match options.api_version.as_str() {
+        "" => given.and_then(|given| kind.form(given)),
+        _ => form(kind, options)?,
+    };
+    let Some(form) = form else {
+        return Ok(());
+    };
+    let want = form.api_version();
+    if let Some(given) = given {
+        if given != want {
+            return Err(StatusError::bad_request(format!(
+                "the API version in the data ({given}) does not match the expected API version \
+                 ({want})"
+            )));
+        }
+        object.insert("apiVersion".to_string(), kind.api_version().into());
+    }
+    let unknown = (form.store)(object);
+    let unknown = unknown.iter().map(|f| format!("unknown field {f:?}"));
+    judge(unknown.collect(), options, warnings)
 }
 
 /// Decodes a whole object of `kind`. Unknown fields are refused, or warned of, as asked.

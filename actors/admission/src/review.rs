@@ -18,10 +18,11 @@ use kabuki_model::request::{FieldValidation, WriteOptions};
 use kabuki_model::review::ReviewKind;
 use kabuki_model::status::{Cause, Reason};
 use kabuki_model::view::View;
-use kabuki_model::{Resource, StatusError};
+use kabuki_model::{Resource, StatusError, schema};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::fmt::Display;
 
 /// The largest review, in bytes of JSON: no honest one has a hundredth of it.
 const MAX_BYTES: usize = 256 << 10;
@@ -152,22 +153,21 @@ impl Named<'_> {
                 value[field] = Value::Object(serde_json::Map::new());
             }
         }
-        let mut warnings = Vec::new();
-        let mut note = |path: serde_ignored::Path| {
-            let path = path.to_string().replace(".?", "");
-            // An empty one stands for all reviews that have one.
-            if path != "spec" {
-                warnings.push(format!("unknown field {path:?}"));
-            }
-        };
-        let read = T::deserialize(serde_ignored::Deserializer::new(value, &mut note));
-        let read = read.map_err(|error| {
+        let refused = |error: &dyn Display| {
             let version = self.api_version.rsplit('/').next().unwrap_or_default();
             StatusError::bad_request(format!(
                 "{} in version {version:?} cannot be handled as a {}: {error}",
                 self.kind, self.kind
             ))
-        })?;
+        };
+        let mut warnings = Vec::new();
+        if let Some(of) = schema::find(self.api_version, self.kind) {
+            let unknown = schema::check(of, &value).map_err(|e| refused(&e))?;
+            // An empty one stands for all reviews that have one.
+            let unknown = unknown.iter().filter(|path| *path != "spec");
+            warnings.extend(unknown.map(|path| format!("unknown field {path:?}")));
+        }
+        let read = serde_json::from_value(value).map_err(|e| refused(&e))?;
         Ok((read, warnings))
     }
 }

@@ -8,7 +8,10 @@ mod delete;
 mod ephemeral;
 mod evict;
 mod managed;
+mod mirror;
 mod node;
+mod resize;
+mod runtime_class;
 mod scale;
 mod service;
 mod update;
@@ -69,15 +72,9 @@ impl Written {
 /// The typed form of a stored object, for rules that compare with it.
 fn decoded(stored: &Stored) -> Result<Box<dyn AnyObject>, StatusError> {
     let kind = crate::draft::kind_of(&stored.key.resource)?;
-    let value = stored
-        .to_plain_value()
-        .map_err(|e| StatusError::internal(format!("{e}: {}", e.source)))?;
-    kind.decode(value).map(|d| d.object).map_err(|cause| {
-        StatusError::internal(format!(
-            "stored {} cannot be decoded: {}: {}",
-            stored.key, cause.field, cause.message
-        ))
-    })
+    let decoded = kind.decode_stored(stored);
+    decoded
+        .map_err(|e| StatusError::internal(format!("stored {} cannot be decoded: {e}", stored.key)))
 }
 
 /// Checks that the object's own name and namespace are those of the request.

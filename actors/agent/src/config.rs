@@ -1,6 +1,7 @@
 //! What an agent is told when it starts, and where it keeps its files.
 
 use k8s_openapi::api::core::v1::Taint;
+use kabuki_lifecycle::cpus::CpuSet;
 use kabuki_lifecycle::eviction;
 use kabuki_net::plan::{Cidr, NetworkMode, VxlanSettings};
 use kabuki_net::{DEFAULT_VNI, DEFAULT_VXLAN_PORT, NetworkConfig};
@@ -24,6 +25,8 @@ pub struct AgentConfig {
     pub data_dir: PathBuf,
     /// The node's address, for its status and its pods'.
     pub node_ip: IpAddr,
+    /// The port where the node answers over HTTPS, for its status; `None` says none.
+    pub node_port: Option<u16>,
     /// The node's block of pod addresses.
     pub pod_cidr: Cidr,
     /// The block of all nodes' pods.
@@ -61,6 +64,14 @@ pub struct AgentConfig {
     pub log_max_bytes: u64,
     /// How many files of a container's log are kept (`containerLogMaxFiles`).
     pub log_max_files: u32,
+    /// Whether Guaranteed containers have whole processors to themselves (`cpuManagerPolicy`).
+    pub exclusive_cpus: bool,
+    /// The processors that the system keeps (`reservedSystemCPUs`); `None` takes as many as are
+    /// reserved.
+    pub reserved_cpus: Option<CpuSet>,
+    /// The folder of pods that the node runs without being told to by the control plane
+    /// (`staticPodPath`).
+    pub static_pods: Option<PathBuf>,
     /// Kernel parameters that pods may set although others may feel it (`allowedUnsafeSysctls`).
     pub unsafe_sysctls: Vec<String>,
     /// How long pods may take to end when the machine goes down, and how much of that is for the
@@ -136,6 +147,7 @@ impl AgentConfig {
             node_name: node_name.to_string(),
             data_dir: data_dir.into(),
             node_ip,
+            node_port: None,
             pod_cidr,
             cluster_cidr,
             network_mode: NetworkMode::default(),
@@ -155,6 +167,9 @@ impl AgentConfig {
             image_gc: ImageGc::default(),
             log_max_bytes: 10 << 20,
             log_max_files: 5,
+            exclusive_cpus: false,
+            reserved_cpus: None,
+            static_pods: None,
             unsafe_sysctls: Vec::new(),
             shutdown: None,
             cluster_dns: Vec::new(),
@@ -251,6 +266,16 @@ impl Layout {
     /// The copy of what is known of services and endpoints.
     pub fn services(&self) -> PathBuf {
         self.data.join("services")
+    }
+
+    /// The copy of the node's pods.
+    pub fn known_pods(&self) -> PathBuf {
+        self.data.join("known-pods")
+    }
+
+    /// Who has which processors to itself.
+    pub fn cpus(&self) -> PathBuf {
+        self.data.join("cpu_manager_state")
     }
 
     /// All volumes in memory.

@@ -32,15 +32,19 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use subscription::Queue;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub(crate) use subscription::{Changes, Subscription};
 
-/// A change is on disk after this time; many changes cost one writing in this time.
-const SAVE_AFTER: Duration = Duration::from_secs(5);
+/// A change is on disk after this time; many changes cost one writing in this time. Large copies
+/// wait longer, so that no more than a fiftieth of the time goes into them.
+const SAVE_AFTER: Duration = Duration::from_secs(1);
+const SAVE_SHARE: u32 = 50;
+/// The first complete list is on disk sooner: until then there may be no copy at all.
+const SAVE_FIRST: Duration = Duration::from_millis(200);
 
 #[derive(RactorMessage)]
 pub(crate) enum DirectoryMessage {
@@ -56,7 +60,9 @@ pub(crate) enum DirectoryMessage {
     },
     /// It is time to write the copy.
     Save,
-    Saved,
+    Saved {
+        took: Duration,
+    },
 }
 
 /// Reaches the directory. Cheap to clone.
@@ -168,6 +174,8 @@ pub(crate) struct KeeperState {
     saving: bool,
     /// Something changed after it began.
     unsaved: bool,
+    /// How long the next change waits.
+    wait: Duration,
 }
 
 impl Drop for KeeperState {
@@ -183,7 +191,7 @@ impl Keeper {
         state.unsaved = true;
         if !state.saving {
             state.saving = true;
-            myself.send_after(SAVE_AFTER, || DirectoryMessage::Save);
+            myself.send_after(state.wait, || DirectoryMessage::Save);
         }
     }
 
@@ -197,12 +205,14 @@ impl Keeper {
         state.unsaved = false;
         let (shared, myself) = (self.shared.clone(), myself.clone());
         tokio::task::spawn_blocking(move || {
+            let begun = Instant::now();
             let bytes = copy::encode(&shared.read());
             if let Err(error) = bytes.and_then(|bytes| copy::write(&shared.file, &bytes)) {
                 tracing::warn!(%error, "the copy of services and endpoints was not written");
             }
             // The actor may have been restarted meanwhile; then it saves after the next change.
-            let _ = myself.cast(DirectoryMessage::Saved);
+            let took = begun.elapsed();
+            let _ = myself.cast(DirectoryMessage::Saved { took });
         });
     }
 }
@@ -240,6 +250,7 @@ impl Actor for Keeper {
             watchers: [tokio::spawn(services), tokio::spawn(slices)],
             saving: false,
             unsaved: false,
+            wait: SAVE_FIRST,
         })
     }
 
@@ -266,8 +277,9 @@ impl Actor for Keeper {
                 let _ = handled.send(());
             }
             DirectoryMessage::Save => self.save(&myself, state),
-            DirectoryMessage::Saved => {
+            DirectoryMessage::Saved { took } => {
                 state.saving = false;
+                state.wait = SAVE_AFTER.max(took * SAVE_SHARE);
                 if state.unsaved {
                     self.changed(&myself, state);
                 }

@@ -26,6 +26,8 @@
 
 mod api;
 mod config;
+mod copy;
+mod cpus;
 mod directory;
 mod event;
 mod gate;
@@ -41,9 +43,11 @@ mod pressure;
 mod probe;
 mod proxy;
 mod reset;
+mod room;
 mod services;
 mod spare;
 mod start;
+mod statics;
 mod status;
 mod trace;
 mod volume;
@@ -51,7 +55,10 @@ mod watching;
 
 pub use kabuki_lifecycle::eviction;
 
+pub use kabuki_lifecycle::cpus::CpuSet;
+
 pub use config::{AgentConfig, ImageGc, Layout, NamesConfig, Reserved};
+pub use cpus::CpusError;
 pub use gate::host_checks;
 pub use reset::reset;
 pub use start::{NodeAgent, OpenError};

@@ -167,6 +167,7 @@ impl Shared {
                 .map(|a| SocketAddr::new(*a, PORT))
                 .collect(),
             threads: None,
+            prepare: kabuki_runtime::prefer_this_thread,
             clients: self.clients.clone(),
         };
         let mut held = self.held();

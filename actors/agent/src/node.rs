@@ -11,10 +11,12 @@ mod object;
 mod reserved;
 mod view;
 mod watch;
+mod zone;
 
 pub(crate) use capacity::{Machine, disk, meminfo};
 pub use reserved::ReservedError;
 pub(crate) use reserved::allocatable;
+pub(crate) use zone::Zone;
 
 use crate::api;
 use crate::services::Services;
@@ -93,13 +95,12 @@ impl NodeKeeper {
 
     /// Looks at the machine, and writes what is new.
     async fn look(&self, state: &mut KeeperState) -> Result<(), StatusError> {
-        let measured = self.services.pressure.now();
         let relief = self.services.config.eviction.transition;
+        // What came and went between two looks counts as well.
+        let pressed = self.services.pressure.lately(relief);
         let mut status = object::status(&self.services, &self.machine);
         let seen = status.clone();
-        let (own, changed) = state
-            .conditions
-            .now(&measured, relief, jiff::Timestamp::now());
+        let (own, changed) = state.conditions.now(&pressed, jiff::Timestamp::now());
         let mut all = own.as_array().cloned().unwrap_or_default();
         all.extend(state.others.iter().cloned());
         status["conditions"] = Value::Array(all);
@@ -174,6 +175,7 @@ impl NodeKeeper {
                 return None;
             }
         };
+        self.services.zone.seen(&node);
         let ready = view::is_ready(&node);
         if ready && !state.is_ready {
             // Its pods were taken for not ready with it.

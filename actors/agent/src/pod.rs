@@ -10,13 +10,16 @@
 //! (containers ended), its own tasks.
 
 mod actor;
+mod app_armor;
 mod container;
 mod effects;
 mod hook;
+mod identities;
 mod log;
 mod message;
 mod mounts;
 mod plan;
+mod resize;
 mod sandbox;
 mod security;
 mod sources;

@@ -11,7 +11,7 @@ mod observe;
 
 use crate::manager::ManagerHandle;
 use crate::services::Services;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kabuki_kit::{Alarm, ChildSpec, Slot};
 use kabuki_lifecycle::eviction::{
@@ -20,7 +20,7 @@ use kabuki_lifecycle::eviction::{
 use kabuki_protocol::node::{NodeMetrics, PodMetrics};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -44,17 +44,55 @@ pub(crate) enum PressureMessage {
 #[derive(Clone)]
 pub(crate) struct PressureBoard {
     now: Arc<watch::Sender<Pressure>>,
+    /// When memory, disk and process numbers were last short.
+    last: Arc<Mutex<[Option<Instant>; 3]>>,
 }
 
 impl PressureBoard {
     pub fn new() -> Self {
         Self {
             now: Arc::new(watch::channel(Pressure::default()).0),
+            last: Arc::default(),
         }
     }
 
     pub fn now(&self) -> Pressure {
         *self.now.borrow()
+    }
+
+    /// What the node is short of, or was within the time of `relief`: what comes and goes must not
+    /// drive pods to and fro.
+    pub fn lately(&self, relief: SignedDuration) -> Pressure {
+        self.since(
+            Instant::now(),
+            Duration::try_from(relief).unwrap_or_default(),
+        )
+    }
+
+    fn since(&self, at: Instant, relief: Duration) -> Pressure {
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let [memory, disk, pids] =
+            last.map(|held| held.is_some_and(|held| at.saturating_duration_since(held) < relief));
+        let now = self.now();
+        Pressure {
+            memory: memory || now.memory,
+            disk: disk || now.disk,
+            pids: pids || now.pids,
+        }
+    }
+
+    fn publish(&self, pressed: Pressure) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let rows = [pressed.memory, pressed.disk, pressed.pids];
+        for (at, _) in last.iter_mut().zip(rows).filter(|(_, pressed)| *pressed) {
+            *at = Some(Instant::now());
+        }
+        drop(last);
+        self.now.send_if_modified(|now| {
+            let changed = *now != pressed;
+            *now = pressed;
+            changed
+        });
     }
 
     /// Wakes whoever waits for another state.
@@ -96,7 +134,7 @@ impl PressureActor {
         let settings = &self.services.config.eviction;
         let observed = observe::all(&self.services);
         let judged = state.monitor.judge(settings, &observed, Timestamp::now());
-        self.publish(judged.pressed);
+        self.services.pressure.publish(judged.pressed);
         let Some(mut reclaim) = judged.reclaim else {
             return EVERY;
         };
@@ -105,7 +143,7 @@ impl PressureActor {
             state.images.free(&self.services, u64::MAX).await;
             let observed = observe::all(&self.services);
             let judged = state.monitor.judge(settings, &observed, Timestamp::now());
-            self.publish(judged.pressed);
+            self.services.pressure.publish(judged.pressed);
             match judged.reclaim {
                 Some(still) => reclaim = still,
                 None => return EVERY_PRESSED,
@@ -115,14 +153,6 @@ impl PressureActor {
             self.evict(&reclaim, state).await;
         }
         EVERY_PRESSED
-    }
-
-    fn publish(&self, pressed: Pressure) {
-        self.services.pressure.now.send_if_modified(|now| {
-            let changed = *now != pressed;
-            *now = pressed;
-            changed
-        });
     }
 
     /// Whether a pod that was evicted is still on its way out.
@@ -214,5 +244,35 @@ impl Actor for PressureActor {
         let at = Instant::now() + next;
         state.alarm.set(at, &myself, PressureMessage::Look);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pressure_is_over_only_after_a_while_without_any() {
+        let board = PressureBoard::new();
+        let disk = Pressure {
+            disk: true,
+            ..Pressure::default()
+        };
+        let relief = Duration::from_secs(300);
+        let is_pressed = |s: u64| {
+            board
+                .since(Instant::now() + Duration::from_secs(s), relief)
+                .disk
+        };
+        assert!(!is_pressed(0));
+        board.publish(disk);
+        assert!(is_pressed(1000), "as long as it is");
+        board.publish(Pressure::default());
+        assert!(is_pressed(200));
+        assert!(!is_pressed(301));
+        assert_eq!(
+            board.since(Instant::now(), Duration::ZERO),
+            Pressure::default()
+        );
     }
 }

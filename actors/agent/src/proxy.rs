@@ -18,6 +18,7 @@ mod tests;
 
 use crate::directory::{Changes, DirectoryHandle};
 use crate::network::PodNetwork;
+use crate::node::Zone;
 use crate::services::{Registry, Services};
 use health::HealthServers;
 use kabuki_kit::{ChildSpec, Slot, Worker};
@@ -32,7 +33,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// A trace waits for changes that are being written.
@@ -45,9 +46,6 @@ const SETTLE: Duration = Duration::from_millis(20);
 /// Jobs that wait for the thread.
 const JOBS: usize = 8;
 
-/// The label of a Node that names its zone.
-const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
-
 #[derive(RactorMessage)]
 pub(crate) enum ProxyMessage {
     /// Services changed.
@@ -57,6 +55,8 @@ pub(crate) enum ProxyMessage {
     },
     /// A pod of this node was wired, or its link was taken away.
     Pods,
+    /// The node is in another zone.
+    Zone,
     /// Somebody else changed the table.
     Disturbed {
         handled: std::sync::mpsc::Sender<()>,
@@ -91,14 +91,9 @@ impl ProxyHandle {
             network: services.network.clone(),
             pods: services.pods.clone(),
             ranges: config.service_cidr.into_iter().collect(),
-            view: NodeView {
-                name: config.node_name.as_str().into(),
-                zone: config
-                    .labels
-                    .get(ZONE_LABEL)
-                    .map(|zone| zone.as_str().into()),
-                cluster: config.cluster_cidr,
-            },
+            zone: services.zone.clone(),
+            name: config.node_name.as_str().into(),
+            cluster: config.cluster_cidr,
         })
     }
 
@@ -120,7 +115,9 @@ struct Proxy {
     network: PodNetwork,
     pods: Registry,
     ranges: Vec<Cidr>,
-    view: NodeView,
+    zone: Zone,
+    name: Arc<str>,
+    cluster: Cidr,
 }
 
 pub(crate) struct ProxyState {
@@ -190,7 +187,12 @@ impl Proxy {
 
     fn worker(&self) -> std::io::Result<Worker<Kernel>> {
         let (directory, network) = (self.directory.clone(), self.network.clone());
-        let (ranges, view) = (self.ranges.clone(), self.view.clone());
+        let ranges = self.ranges.clone();
+        let view = NodeView {
+            name: self.name.clone(),
+            zone: self.zone.now(),
+            cluster: self.cluster,
+        };
         Worker::spawn("services", JOBS, move || {
             let table = network.services(ranges.clone())?;
             Ok::<_, NetError>(Kernel::new(table, directory.clone(), view.clone()))
@@ -216,6 +218,15 @@ async fn follow_pods(network: PodNetwork, proxy: ActorRef<ProxyMessage>) {
     let mut links = network.links();
     while links.changed().await.is_ok() {
         if proxy.cast(ProxyMessage::Pods).is_err() {
+            return;
+        }
+    }
+}
+
+/// Tells when the node is in another zone.
+async fn follow_zone(mut zone: watch::Receiver<Option<Arc<str>>>, proxy: ActorRef<ProxyMessage>) {
+    while zone.changed().await.is_ok() {
+        if proxy.cast(ProxyMessage::Zone).is_err() {
             return;
         }
     }
@@ -273,13 +284,16 @@ impl Actor for Proxy {
         if let Err(error) = self.network.ensure_service_routes(&self.ranges).await {
             tracing::warn!(%error, "processes of the node may not reach services");
         }
+        // Before it is looked at, so that no change falls between the two.
+        let zone = self.zone.changes();
         let worker = self.worker()?;
         let own = worker.run(|kernel| kernel.port()).await?;
         let stop = Arc::new(AtomicBool::new(false));
         listen(self.network.clone(), own, myself.clone(), stop.clone())?;
         let tasks = vec![
             tokio::spawn(follow(self.directory.clone(), myself.clone())),
-            tokio::spawn(follow_pods(self.network.clone(), myself)),
+            tokio::spawn(follow_pods(self.network.clone(), myself.clone())),
+            tokio::spawn(follow_zone(zone, myself)),
         ];
         Ok(ProxyState {
             worker,
@@ -312,6 +326,12 @@ impl Actor for Proxy {
             ProxyMessage::Pods => {
                 let ports = ports::of_pods(&self.pods, &self.network);
                 self.perform(&myself, state, Task::Ports(ports)).await;
+            }
+            ProxyMessage::Zone => {
+                let ports = ports::of_pods(&self.pods, &self.network);
+                let zone = self.zone.now();
+                self.perform(&myself, state, Task::Zone { zone, ports })
+                    .await;
             }
             ProxyMessage::Disturbed { handled } => {
                 self.put_right(&myself, state).await;

@@ -2,24 +2,30 @@
 //! pods. It outlives every actor, so that a restarted one finds what its predecessor knew.
 
 use crate::config::{AgentConfig, Layout};
+use crate::cpus::Cpus;
 use crate::directory::DirectoryHandle;
 use crate::event::EventHandle;
 use crate::image::ImageHandle;
 use crate::metrics::MetricsHandle;
 use crate::names::NamesHandle;
 use crate::network::PodNetwork;
+use crate::node::Zone;
 use crate::pressure::PressureBoard;
 use crate::proxy::ProxyHandle;
+use crate::room::Room;
 use crate::spare::SpareHandle;
+use crate::statics::MirrorHandle;
 use crate::status::StatusHandle;
 use crate::trace::Traces;
 use crate::volume::{Keeper, Objects};
 use k8s_openapi::api::core::v1::Pod;
 use kabuki_lifecycle::process::NodeResources;
 use kabuki_lifecycle::{Host, PodState};
+use kabuki_model::kind::pod::Totals;
 use kabuki_protocol::ApiHandle;
 use kabuki_runtime::{Cgroups, ShimClient, ShimLauncher};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -36,14 +42,22 @@ pub(crate) struct Services {
     pub launcher: ShimLauncher,
     pub network: PodNetwork,
     pub directory: DirectoryHandle,
+    /// Where the node is.
+    pub zone: Zone,
     pub proxy: ProxyHandle,
     pub names: NamesHandle,
     pub images: ImageHandle,
     pub events: EventHandle,
     pub statuses: StatusHandle,
+    /// What the API shows of pods that come from files.
+    pub mirrors: MirrorHandle,
     pub spares: SpareHandle,
     pub traces: Traces,
     pub pods: Registry,
+    /// Who has which processors to itself.
+    pub cpus: Cpus,
+    /// What pods may have that are to be resized.
+    pub room: Room,
     /// Config maps and secrets that running pods show.
     pub objects: Objects,
     pub cgroups: Cgroups,
@@ -55,6 +69,7 @@ pub(crate) struct Services {
 #[derive(Clone, Default)]
 pub(crate) struct Registry {
     held: Arc<Mutex<HashMap<String, Arc<PodEntry>>>>,
+    whole: Arc<AtomicBool>,
 }
 
 /// What is known of one pod outside of its actor.
@@ -77,11 +92,25 @@ struct PodNow {
     shim_id: Option<String>,
     shim: Option<ShimClient>,
     state: Option<PodState>,
+    /// Room that it was told to have and does not count as its own yet.
+    promised: Option<Totals>,
 }
 
 impl Registry {
     fn held(&self) -> MutexGuard<'_, HashMap<String, Arc<PodEntry>>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether every pod that the API has bound here has been seen, and what runs of each: only
+    /// then is what no pod in here uses known to be unused.
+    pub fn is_whole(&self) -> bool {
+        let looked_at = || self.held().values().all(|entry| entry.state().is_some());
+        self.whole.load(Ordering::Acquire) && looked_at()
+    }
+
+    /// Every pod has been seen.
+    pub fn set_whole(&self) {
+        self.whole.store(true, Ordering::Release);
     }
 
     pub fn get(&self, uid: &str) -> Option<Arc<PodEntry>> {
@@ -130,6 +159,7 @@ impl PodEntry {
                 shim_id,
                 shim: None,
                 state: None,
+                promised: None,
             }),
         }
     }
@@ -181,6 +211,15 @@ impl PodEntry {
     pub fn set_state(&self, state: PodState) {
         self.now().state = Some(state);
         self.changes.send_modify(|n| *n += 1);
+    }
+
+    /// Room that it was told to have.
+    pub fn promised(&self) -> Option<Totals> {
+        self.now().promised
+    }
+
+    pub fn promise(&self, room: Option<Totals>) {
+        self.now().promised = room;
     }
 
     /// Wakes whoever waits for another state.

@@ -1,6 +1,7 @@
 //! Opening a node and putting its actors into a tree.
 
-use crate::config::{AgentConfig, Layout};
+use crate::config::{AgentConfig, Layout, Reserved};
+use crate::cpus::{Cpus, CpusError};
 use crate::directory::DirectoryHandle;
 use crate::event::EventHandle;
 use crate::gate::NodeGate;
@@ -9,12 +10,14 @@ use crate::manager::ManagerHandle;
 use crate::metrics::MetricsHandle;
 use crate::names::NamesHandle;
 use crate::network::PodNetwork;
-use crate::node::{self, Machine, ReservedError};
+use crate::node::{self, Machine, ReservedError, Zone};
 use crate::peers;
 use crate::pressure::{self, PressureBoard};
 use crate::proxy::ProxyHandle;
+use crate::room::Room;
 use crate::services::{PodEntry, Registry, Services};
 use crate::spare::SpareHandle;
+use crate::statics::MirrorHandle;
 use crate::status::StatusHandle;
 use crate::trace::{PodTrace, Traces};
 use crate::volume::Objects;
@@ -26,7 +29,7 @@ use kabuki_protocol::NodeHandle;
 use kabuki_runtime::image::{ImageError, ImageStore, StoreOptions};
 use kabuki_runtime::{CgroupError, Cgroups, ShimLauncher};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +61,9 @@ pub enum OpenError {
     /// The cgroups cannot be made.
     #[error("cgroups: {0}")]
     Cgroups(#[from] CgroupError),
+    /// Processors cannot be given away as asked.
+    #[error("processors: {0}")]
+    Cpus(#[from] CpusError),
     /// More is kept from pods than there is.
     #[error(transparent)]
     Reserved(#[from] ReservedError),
@@ -87,6 +93,15 @@ impl NodeAgent {
         for (dir, mode) in directories(&layout) {
             make_dir(&dir, mode)?;
         }
+        if let Some(dir) = &config.static_pods {
+            make_dir(dir, 0o755)?;
+        }
+        // An earlier version let nobody pass.
+        let (shims, pass) = (layout.shims(), std::fs::Permissions::from_mode(0o711));
+        std::fs::set_permissions(&shims, pass).map_err(|source| OpenError::Directory {
+            path: shims,
+            source,
+        })?;
         let options = StoreOptions {
             registries: config.registries.clone(),
             ca_file: config.registry_ca_file.clone(),
@@ -116,23 +131,32 @@ impl NodeAgent {
         let directory = DirectoryHandle::new(api.clone(), layout.services());
         let events = EventHandle::new(api.clone(), &config.node_name);
         let names = NamesHandle::new(&config, directory.clone(), network.clone(), events.clone());
+        let mut config = config;
+        reserve_cpus(&mut config);
+        let cpus = Cpus::open(&config, layout.cpus())?;
+        let allocatable = node::allocatable(&machine.resources, &config.reserved)?;
+        let pods = Registry::default();
         let services = Services {
             host: Host {
                 ips: vec![config.node_ip.to_string()],
             },
             capacity: machine.resources.clone(),
-            allocatable: node::allocatable(&machine.resources, &config.reserved)?,
+            room: Room::new(pods.clone(), &allocatable, cpus.is_static()),
+            cpus,
+            allocatable,
             network,
             directory,
+            zone: Zone::new(&config.labels),
             proxy: ProxyHandle::new(),
             names,
             images: ImageHandle::new(store, api.clone()),
             events,
+            mirrors: MirrorHandle::new(),
             statuses: StatusHandle::new(api.clone(), traces.clone()),
             spares: SpareHandle::new(launcher.clone(), config.spare_shims),
             launcher,
             traces,
-            pods: Registry::default(),
+            pods,
             objects: Objects::new(api.clone()),
             cgroups,
             metrics: MetricsHandle::new(),
@@ -161,6 +185,7 @@ impl NodeAgent {
                 .child(own.services.images.child())
                 .child(own.services.events.child())
                 .child(own.services.statuses.child())
+                .child(own.services.mirrors.child(&own.services))
                 .child(own.services.spares.child())
                 .child(node::child(&own.services, &own.machine))
                 .child(peers::child(&own.services))
@@ -247,12 +272,26 @@ impl NodeAgent {
     }
 }
 
+/// Processors that are kept by name are what is kept of them: other figures do not count.
+fn reserve_cpus(config: &mut AgentConfig) {
+    let Some(cpus) = &config.reserved_cpus else {
+        return;
+    };
+    let count = i64::try_from(cpus.len()).unwrap_or(i64::MAX);
+    config.reserved.iter_mut().for_each(|r| r.cpu_milli = 0);
+    config.reserved.push(Reserved {
+        cpu_milli: count.saturating_mul(1000),
+        ..Reserved::default()
+    });
+}
+
 /// The directories of a node and who may look into them.
 fn directories(layout: &Layout) -> Vec<(PathBuf, u32)> {
     vec![
         (layout.data.clone(), 0o755),
         (layout.run.clone(), 0o711),
-        (layout.shims(), 0o700),
+        // Those who pass, but do not list: the users of pods that have their own.
+        (layout.shims(), 0o711),
         (layout.pods(), 0o700),
         // Secrets, with the modes that their pods see; mounts reach them all the same.
         (layout.memory_volumes(), 0o700),

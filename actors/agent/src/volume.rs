@@ -23,7 +23,7 @@ pub(crate) use objects::Objects;
 
 use crate::services::{PodEntry, Services};
 use k8s_openapi::api::core::v1::{PodSpec, Volume};
-use kabuki_lifecycle::{Fact, volume};
+use kabuki_lifecycle::{Fact, hugepages, volume};
 use kabuki_model::Quantity;
 use kabuki_runtime::PodMount;
 use std::io;
@@ -73,6 +73,7 @@ pub(crate) fn place(services: &Services, uid: &str, volume: &Volume) -> Result<P
         let path = match empty.medium.as_deref() {
             None | Some("") => on_disk,
             Some("Memory") => in_memory,
+            Some(medium) if medium.starts_with("HugePages") => in_memory,
             Some(other) => {
                 return Err(VolumeError::Refused(format!(
                     "emptyDir medium {other} is not supported"
@@ -119,7 +120,9 @@ pub(crate) fn memory_mounts(
         let Some(empty) = volume.empty_dir.as_ref() else {
             continue;
         };
-        if empty.medium.as_deref() != Some("Memory") {
+        let medium = empty.medium.as_deref().unwrap_or_default();
+        let page = hugepages::volume_page(medium, spec).ok().flatten();
+        if medium != "Memory" && page.is_none() {
             continue;
         }
         let Ok(place) = place(services, &entry.uid, volume) else {
@@ -135,6 +138,7 @@ pub(crate) fn memory_mounts(
             mode: EMPTY_DIR_MODE | if group.is_some() { SET_GROUP } else { 0 },
             uid: 0,
             gid: group.unwrap_or(0),
+            page_size: page.map_or(0, |page| page.unsigned_abs()),
         });
     }
     mounts
@@ -185,6 +189,8 @@ async fn prepare_all(
     }
     for volume in volumes.iter().filter(|v| !shows_api(v)) {
         at.clone_from(&volume.name);
+        let medium = volume.empty_dir.as_ref().and_then(|e| e.medium.as_deref());
+        hugepages::volume_page(medium.unwrap_or_default(), &spec).map_err(VolumeError::Refused)?;
         prepare_one(services, &entry.uid, volume, group).await?;
     }
     entry.volumes.open().await;
@@ -204,7 +210,7 @@ async fn prepare_one(
     let in_memory = volume
         .empty_dir
         .as_ref()
-        .is_some_and(|e| e.medium.as_deref() == Some("Memory"));
+        .is_some_and(|e| !matches!(e.medium.as_deref(), None | Some("")));
     if in_memory {
         return Ok(());
     }

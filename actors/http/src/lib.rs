@@ -46,6 +46,7 @@ mod served;
 mod server;
 mod stalled;
 pub mod stream;
+mod usage;
 mod watching;
 mod write;
 

@@ -5,11 +5,11 @@ mod exposition;
 mod process;
 mod requests;
 
+pub use exposition::Exposition;
 pub use requests::Metrics;
 
 use crate::request::Context;
 use crate::response::{Response, answer, full};
-use exposition::Exposition;
 use http::StatusCode;
 use http::header::HeaderValue;
 

@@ -1,10 +1,11 @@
 //! The schemas of what is served: OpenAPI v3 (an index, and one document for each group and
-//! version) and v2. Made from the registry's schemas when they are first asked for, kept
+//! version) and v2, as JSON or protobuf. Made from the registry's schemas when they are first asked for, kept
 //! compressed for a while, and forgotten when nobody asks: an idle node holds none.
 
 mod definitions;
 mod document;
 mod paths;
+mod protobuf;
 #[cfg(test)]
 mod tests;
 
@@ -38,7 +39,35 @@ const KEPT_FOR: Duration = Duration::from_secs(120);
 const PIECE_BYTES: usize = 32 << 10;
 
 /// A document: `v2`, or one group and version.
-type Name = (Dialect, &'static str, &'static str);
+type Name = (Dialect, Form, &'static str, &'static str);
+
+/// How a document is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Form {
+    Json,
+    Protobuf,
+}
+
+/// The media types of protobuf, for each version: as it is, and as it was before `@` was found to
+/// be no letter of a media type. Clients ask for the older one.
+const PROTOBUF: [(Dialect, &str); 4] = [
+    (
+        Dialect::V2,
+        "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+    ),
+    (
+        Dialect::V2,
+        "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+    ),
+    (
+        Dialect::V3,
+        "application/com.github.proto-openapi.spec.v3.v1.0+protobuf",
+    ),
+    (
+        Dialect::V3,
+        "application/com.github.proto-openapi.spec.v3@v1.0+protobuf",
+    ),
+];
 
 /// The documents that were made, and are still kept.
 #[derive(Clone, Default)]
@@ -76,7 +105,7 @@ pub async fn v3(context: &Context, group: &str, version: &str) -> Result<Respons
     let (group, version) = known
         .find(|(g, v)| *g == group && *v == version)
         .ok_or_else(error::no_such_path)?;
-    let mut response = served(context, (Dialect::V3, group, version)).await?;
+    let mut response = served(context, Dialect::V3, group, version).await?;
     let hash = context.query.get("hash");
     if hash.is_some_and(|hash| hash == edition(group, version)) {
         // The address names the edition, so what is there never changes.
@@ -88,7 +117,7 @@ pub async fn v3(context: &Context, group: &str, version: &str) -> Result<Respons
 
 /// `/openapi/v2`
 pub async fn v2(context: &Context) -> Result<Response, StatusError> {
-    served(context, (Dialect::V2, "", "")).await
+    served(context, Dialect::V2, "", "").await
 }
 
 /// What distinguishes the document of this program from that of another: all of it comes from the
@@ -109,8 +138,15 @@ fn edition(group: &str, version: &str) -> String {
     hex(&hash.finalize())
 }
 
-async fn served(context: &Context, name: Name) -> Result<Response, StatusError> {
-    acceptable(context.header(ACCEPT).unwrap_or_default())?;
+async fn served(
+    context: &Context,
+    dialect: Dialect,
+    group: &'static str,
+    version: &'static str,
+) -> Result<Response, StatusError> {
+    let accept = context.header(ACCEPT).unwrap_or_default();
+    let (form, media) = acceptable(dialect, accept)?;
+    let name = (dialect, form, group, version);
     let document = context.shared.openapi.get(name).await?;
     let known = context.header(IF_NONE_MATCH);
     let known = known.is_some_and(|given| given.split(',').any(|g| g.trim() == document.tag));
@@ -121,12 +157,12 @@ async fn served(context: &Context, name: Name) -> Result<Response, StatusError> 
             response
         }
         false if compressed::accepted(&context.headers) => {
-            let mut response = answer(StatusCode::OK, JSON, full(document.packed.clone()));
+            let mut response = answer(StatusCode::OK, media, full(document.packed.clone()));
             let gzip = HeaderValue::from_static("gzip");
             response.headers_mut().insert(CONTENT_ENCODING, gzip);
             response
         }
-        false => answer(StatusCode::OK, JSON, unpacked(&document)),
+        false => answer(StatusCode::OK, media, unpacked(&document)),
     };
     let headers = response.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("Accept-Encoding, Accept"));
@@ -136,19 +172,29 @@ async fn served(context: &Context, name: Name) -> Result<Response, StatusError> 
     Ok(response)
 }
 
-/// Only JSON is made.
-fn acceptable(accept: &str) -> Result<(), StatusError> {
-    let takes_json = accept.split(',').any(|accepted| {
+/// The first form that the client accepts.
+fn acceptable(dialect: Dialect, accept: &str) -> Result<(Form, HeaderValue), StatusError> {
+    for accepted in accept.split(',') {
         let media = accepted.split(';').next().unwrap_or_default().trim();
-        matches!(media, "" | "*/*" | "application/*" | "application/json")
-    });
-    match takes_json {
-        true => Ok(()),
-        false => Err(StatusError::new(
-            Reason::NotAcceptable,
-            "only the following media types are accepted: application/json",
-        )),
+        if matches!(media, "" | "*/*" | "application/*" | "application/json") {
+            return Ok((Form::Json, JSON));
+        }
+        let own = PROTOBUF
+            .iter()
+            .find(|(of, name)| *of == dialect && *name == media);
+        if let Some((_, media)) = own {
+            return Ok((Form::Protobuf, HeaderValue::from_static(media)));
+        }
     }
+    let own = PROTOBUF.iter().filter(|(of, _)| *of == dialect);
+    let names: Vec<&str> = own.map(|(_, name)| *name).collect();
+    Err(StatusError::new(
+        Reason::NotAcceptable,
+        format!(
+            "only the following media types are accepted: application/json, {}",
+            names.join(", ")
+        ),
+    ))
 }
 
 fn unpacked(document: &Document) -> crate::response::Body {
@@ -196,12 +242,16 @@ impl OpenApi {
     }
 }
 
-fn make((dialect, group, version): Name) -> Result<Document, StatusError> {
+fn make((dialect, form, group, version): Name) -> Result<Document, StatusError> {
     let value = document::document(dialect, group, version);
     let failed = |e: std::io::Error| StatusError::internal(format!("a schema: {e}"));
     let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
-    let text = value.to_string();
-    packer.write_all(text.as_bytes()).map_err(failed)?;
+    let written = match form {
+        Form::Json => value.to_string().into_bytes(),
+        Form::Protobuf => protobuf::encode(dialect, &value),
+    };
+    drop(value);
+    packer.write_all(&written).map_err(failed)?;
     let packed = packer.finish().map_err(failed)?;
     Ok(Document {
         tag: format!("\"{}\"", hex(&Sha256::digest(&packed))),

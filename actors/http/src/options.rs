@@ -46,7 +46,11 @@ pub fn selection(context: &Context, served: &Served) -> Result<ListRequest, Stat
     let namespace = (!info.namespace.is_empty()).then_some(&*info.namespace);
     let mut list = ListRequest::all(served.kind.resource.clone(), namespace);
     list.labels = context.query.text("labelSelector").to_string();
-    list.fields = context.query.text("fieldSelector").to_string();
+    let fields = context.query.text("fieldSelector");
+    list.fields = match served.form {
+        None => fields.to_string(),
+        Some(form) => form.selector(fields)?,
+    };
     if !info.name.is_empty() {
         let name = format!("metadata.name={}", info.name);
         list.fields = match list.fields.as_str() {
@@ -177,7 +181,7 @@ pub fn watch(context: &Context) -> Result<WatchOptions, StatusError> {
 }
 
 /// How a write is done; `kind` names the options in refusals (`CreateOptions`).
-pub fn write(context: &Context, kind: &str) -> Result<WriteOptions, StatusError> {
+pub fn write(context: &Context, served: &Served, kind: &str) -> Result<WriteOptions, StatusError> {
     let query = &context.query;
     let validation = match query.text("fieldValidation") {
         "" | "Warn" => FieldValidation::Warn,
@@ -202,6 +206,7 @@ pub fn write(context: &Context, kind: &str) -> Result<WriteOptions, StatusError>
         dry_run: dry_run(context, kind)?,
         validation,
         field_manager,
+        api_version: served.written_as(),
     })
 }
 

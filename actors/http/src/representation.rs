@@ -10,6 +10,7 @@
 
 mod accept;
 mod json;
+mod made;
 mod protobuf;
 mod table;
 
@@ -27,7 +28,9 @@ use kabuki_model::{StatusError, Stored};
 use serde_json::Value;
 use std::io;
 
+pub use made::Made;
 pub use protobuf::ProtobufError;
+pub(crate) use protobuf::wire;
 
 /// The media types that are offered and taken.
 const MEDIA_TYPES: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
@@ -75,6 +78,8 @@ pub enum Purpose {
     Objects,
     /// A watch: the same as a stream.
     Watch,
+    /// Objects that are made for the answer: whole, as tables, their metadata alone; not as protobuf.
+    Made,
     /// Anything else (a `Status`, discovery).
     Plain,
 }
@@ -211,7 +216,7 @@ impl Negotiated {
         named: bool,
     ) -> Result<Vec<u8>, StatusError> {
         match self.transform {
-            Transform::None => Ok(object.to_json()),
+            Transform::None => Ok(served.shown(object)?.to_json()),
             Transform::Table(version) => table::one(served, object, version, self.include, named),
             Transform::Metadata(version) => {
                 let mut partial = Vec::new();
@@ -367,7 +372,10 @@ impl Making {
     fn push(&self, buffer: &mut Vec<u8>, object: &Stored) -> Result<(), StatusError> {
         let negotiated = &self.negotiated;
         match negotiated.transform {
-            Transform::None => json::push_item(buffer, object),
+            Transform::None => {
+                let shown = self.served.shown(object)?;
+                json::push_item(buffer, &shown);
+            }
             Transform::Metadata(version) => json::push_partial(buffer, object, version, true),
             Transform::Table(version) => {
                 let (served, include) = (&self.served, negotiated.include);

@@ -12,6 +12,7 @@ use crate::request::Context;
 use crate::response::{Response, answer, code, full, refusal, refusal_headers};
 use crate::served::{self, Part, Served};
 use crate::stream;
+use crate::usage::{self, Measured};
 use crate::watching;
 use crate::write;
 use http::Method;
@@ -91,6 +92,10 @@ async fn resource(context: Context, request: http::Request<Incoming>) -> Respons
         let answered = reviewed(&context, kind, request).await;
         return answered.unwrap_or_else(|error| refused(&context, &error));
     }
+    if let Some(measured) = Measured::of(&info.group, &info.version, &info.resource) {
+        let answered = usage::serve(&context, measured).await;
+        return answered.unwrap_or_else(|error| refused(&context, &error));
+    }
     // The path behind it is the pod's own.
     if info.subresource == "proxy" {
         return stream::serve(context, request).await;
@@ -109,7 +114,7 @@ async fn resource(context: Context, request: http::Request<Incoming>) -> Respons
     if !info.rest.is_empty() {
         return refused(&context, &error::no_such_path());
     }
-    let answered = object(&context, &served, part, request).await;
+    let answered = object(&context, served, part, request).await;
     answered.unwrap_or_else(|error| refused(&context, &error))
 }
 

@@ -14,12 +14,12 @@ use crate::query::Query;
 use crate::request::{Context, RequestInfo};
 use crate::response::{Response, refusal};
 use crate::route::route;
-use crate::stalled::Impatient;
+use crate::stalled::{Impatient, Patient, told};
 use crate::watching::Events;
 use http::{Method, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use kabuki_model::identity::Identity;
 use kabuki_protocol::FrontHandle;
 use kabuki_protocol::front::Authenticated;
@@ -100,7 +100,7 @@ impl Server {
         });
         let ended = match http2 {
             true => {
-                hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                hyper::server::conn::http2::Builder::new(Patient(STALL_LIMIT))
                     .timer(TokioTimer::new())
                     .keep_alive_interval(PING_EVERY)
                     .keep_alive_timeout(PING_LIMIT)
@@ -143,6 +143,7 @@ impl Server {
             .observe(label, response.status(), began.elapsed());
         match head_only {
             true => response.map(|_| crate::response::full("")),
+            false if arrived.http2 => compressed::answer(accepts, response).map(told),
             false => compressed::answer(accepts, response),
         }
     }
@@ -150,7 +151,7 @@ impl Server {
     /// Names the caller, asks whether it may, finds room, and has the request answered.
     async fn admitted(
         &self,
-        request: http::Request<Incoming>,
+        mut request: http::Request<Incoming>,
         arrived: &Arrived,
         info: RequestInfo,
         query: Query,
@@ -176,7 +177,7 @@ impl Server {
             info,
             method: request.method().clone(),
             query,
-            headers: request.headers().clone(),
+            headers: std::mem::take(request.headers_mut()),
             peer: arrived.peer,
         };
         let response = route(context, request).await;

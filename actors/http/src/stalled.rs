@@ -1,5 +1,9 @@
 //! A byte stream that fails when the other side takes nothing for too long.
 
+mod stream;
+
+pub use stream::{Patient, told};
+
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};

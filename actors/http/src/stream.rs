@@ -5,7 +5,8 @@
 //! | `log` | a body that comes in pieces | `log` |
 //! | `exec`, `attach` | channels over WebSocket, or streams over SPDY | `process` |
 //! | `portforward` | SPDY, SPDY inside of a WebSocket, or channels over WebSocket | `forward` |
-//! | `proxy` | an HTTP request handed on over a forwarded connection | `proxy` |
+//! | `proxy` of pods and Services | an HTTP request handed on over a forwarded connection | `proxy` |
+//! | `proxy` of nodes | what a kubelet serves | `node` |
 //!
 //! The node is asked before anything is upgraded, so that a refusal is an ordinary `Status`. An
 //! upgraded connection is a task with room among the long-running requests.
@@ -15,6 +16,7 @@
 
 mod forward;
 mod log;
+mod node;
 mod process;
 mod proxy;
 pub mod spdy;
@@ -35,6 +37,7 @@ pub async fn serve(context: Context, request: http::Request<Incoming>) -> Respon
         ("pods", "log") => log::serve(&context).await,
         ("pods", "exec" | "attach") => process::serve(&context, request).await,
         ("pods", "portforward") => forward::serve(&context, request).await,
+        ("nodes", "proxy") => node::serve(&context).await,
         ("pods" | "services", "proxy") => proxy::serve(&context, request).await,
         (resource, part) => Err(StatusError::new(
             Reason::NotFound,

@@ -42,7 +42,7 @@ pub async fn create(
     incoming: Incoming,
 ) -> Result<Response, StatusError> {
     let negotiated = negotiate(&context.headers, purpose(Part::Whole))?.asked(&context.query)?;
-    let options = options::write(context, "CreateOptions")?;
+    let options = options::write(context, served, "CreateOptions")?;
     let namespace = &context.info.namespace;
     if served.namespaced() == namespace.is_empty() {
         // A namespaced kind can be listed over all namespaces, but not created in all.
@@ -72,10 +72,10 @@ pub async fn update(
     incoming: Incoming,
 ) -> Result<Response, StatusError> {
     let negotiated = negotiate(&context.headers, purpose(part))?.asked(&context.query)?;
-    let options = options::write(context, "UpdateOptions")?;
+    let options = options::write(context, served, "UpdateOptions")?;
     let mut room = context.shared.limits.body();
     let sent = read_body(context, incoming, &mut room).await?;
-    let of = (part.kind().is_none()).then_some(served);
+    let of = part.is_object().then_some(served);
     let request = Request::Update {
         key: key(context, served)?,
         subresource: part.subresource(),
@@ -94,7 +94,7 @@ pub async fn patch(
     incoming: Incoming,
 ) -> Result<Response, StatusError> {
     let negotiated = negotiate(&context.headers, purpose(part))?.asked(&context.query)?;
-    let options = options::write(context, "PatchOptions")?;
+    let options = options::write(context, served, "PatchOptions")?;
     let patch_type = patch_type(context)?;
     let key = key(context, served)?;
     let mut room = context.shared.limits.body();

@@ -5,10 +5,14 @@
 //! |---|---|
 //! | [`machine`] | the state machine: facts and the time go in, effects come out |
 //! | [`containers`] | the containers of a pod, and what each is to it |
+//! | [`cpus`] | processors that containers have to themselves |
 //! | [`probe`] | when which probe runs, and what its results come to |
+//! | [`statics`] | pods from files of the node's own |
 //! | [`status`] | the `PodStatus` that follows from the machine's state |
 //! | [`process`] | what a container runs: command, environment, user |
+//! | [`resize`] | what a running pod has, wants and gets |
 //! | [`resources`] | QoS class, cgroup limits, score for the out-of-memory killer |
+//! | [`hugepages`] | huge pages: limits and volumes |
 //! | [`files`] | host name and `/etc/hosts` |
 //! | [`admission`] | what a node does not run because of its settings |
 //! | [`eviction`] | when the node is short of something, and which pod goes first |
@@ -19,12 +23,16 @@
 
 pub mod admission;
 pub mod containers;
+pub mod cpus;
 pub mod eviction;
 pub mod files;
+pub mod hugepages;
 pub mod machine;
 pub mod probe;
 pub mod process;
+pub mod resize;
 pub mod resources;
+pub mod statics;
 pub mod status;
 pub mod volume;
 

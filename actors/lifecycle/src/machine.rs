@@ -22,6 +22,7 @@ mod fact;
 mod health;
 mod image;
 mod order;
+mod resize;
 mod restart;
 mod resume;
 mod sandbox;
@@ -33,6 +34,7 @@ mod tests;
 pub use backoff::Backoff;
 pub use effect::{Effect, HookKind, PodEvent, PullPolicy};
 pub use fact::{Exit, Fact, ImageFailure, Instance, PullReport, Seen, SeenContainer};
+pub use resize::Resize;
 pub use state::{
     Condition, Container, Deletion, Ended, Failure, Health, Hook, Image, Life, PodState, Sandbox,
     Stop, Volumes,
@@ -100,6 +102,7 @@ impl PodMachine {
     /// What is to be done first.
     pub fn start(&mut self, now: Timestamp) -> Vec<Effect> {
         self.notice_deletion(now);
+        self.ask_again();
         self.settle(now)
     }
 
@@ -141,6 +144,7 @@ impl PodMachine {
                 self.match_spec();
                 self.notice_image_changes(now);
                 self.notice_deletion(now);
+                self.notice_resize();
             }
             Fact::PodVanished => self.vanish(now),
             Fact::Evicted {
@@ -189,6 +193,12 @@ impl PodMachine {
                 probe,
                 healthy,
             } => self.probe_turned(&instance, probe, healthy, now),
+            Fact::RoomDecided { requests, verdict } => self.room_decided(requests, verdict),
+            Fact::ResourcesApplied {
+                containers,
+                whole,
+                error,
+            } => self.resources_applied(&containers, whole, error, now),
         }
     }
 
@@ -213,11 +223,13 @@ impl PodMachine {
                     self.advance_container(index, now);
                 }
             }
+            self.advance_resize(now);
         }
         if self.is_ending() {
             self.advance_ending(now);
         }
-        let status = status::of(&self.pod, &self.host, &mut self.state, now);
+        let resizing = self.is_resizing();
+        let status = status::of(&self.pod, &self.host, &mut self.state, resizing, now);
         if status != self.status {
             self.status = status;
             self.effects.push(Effect::StatusChanged);
@@ -264,6 +276,7 @@ impl PodMachine {
             due.extend(state.sandbox.retry_at());
             due.extend(state.volumes.retry_at());
             due.extend(self.active_deadline());
+            due.extend(state.resize.retry_at);
         }
         due.into_iter().filter(|at| *at > now).min()
     }
@@ -287,6 +300,7 @@ impl PodMachine {
             container.role = role;
             self.state.containers.push(container);
         }
+        self.grant_new();
     }
 
     pub(crate) fn record(&mut self, warning: bool, reason: &str, message: String) {

@@ -3,7 +3,7 @@
 //! Classes" and "Resource Management for Pods and Containers").
 
 use k8s_openapi::api::core::v1::{Container, Pod};
-use kabuki_model::kind::pod::{Qos, pod_limit, pod_request, qos, together};
+use kabuki_model::kind::pod::{Qos, overhead, pod_limit, pod_request, qos, together};
 use kabuki_model::quantity::Quantity;
 
 /// `status.qosClass`.
@@ -114,9 +114,12 @@ pub fn pod_limits(pod: &Pod) -> Limits {
     };
     let asked = together(spec, |c| Some(request(c, "cpu").unwrap_or(Quantity::ZERO)));
     let cpu = pod_request(spec, "cpu").or(asked).unwrap_or(Quantity::ZERO);
+    let cpu: Quantity = [cpu, overhead(spec, "cpu")].into_iter().sum();
     let limit = |name: &str| {
         let own = pod_limit(spec, name).filter(|q| !q.is_zero());
-        own.or_else(|| together(spec, |c| amount(c, true, name)))
+        let limit = own.or_else(|| together(spec, |c| amount(c, true, name)))?;
+        let limit: Quantity = [limit, overhead(spec, name)].into_iter().sum();
+        Some(limit)
     };
     let some = |q: &Quantity| !q.is_zero();
     Limits {
@@ -236,5 +239,22 @@ mod tests {
         let spec = pod.spec.as_ref().expect("a spec");
         // A half of the node's memory is promised.
         assert_eq!(oom_score_adj(&pod, &spec.containers[0], 2 << 30), 500);
+    }
+
+    #[test]
+    fn overhead_counts_beside_the_containers() {
+        let mut pod = pod(&[json!({"requests": {"cpu": "500m"}, "limits": {"memory": "100Mi"}})]);
+        let spec = pod.spec.as_mut().expect("a spec");
+        let overhead = json!({"cpu": "250m", "memory": "20Mi"});
+        spec.overhead = serde_json::from_value(overhead).expect("amounts");
+        let limits = pod_limits(&pod);
+        assert_eq!((limits.cpu_shares, limits.memory), (768, Some(120 << 20)));
+        assert_eq!(limits.cpu_quota_us, None, "what has no limit gets none");
+        let spec = pod.spec.as_ref().expect("a spec");
+        assert_eq!(kabuki_model::kind::pod::requests(spec).cpu_milli, 750);
+        assert_eq!(
+            container_limits(&spec.containers[0]).memory,
+            Some(100 << 20)
+        );
     }
 }

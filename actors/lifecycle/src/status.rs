@@ -2,6 +2,7 @@
 
 mod conditions;
 mod containers;
+mod resize;
 
 pub use containers::{container_id, instance_id};
 
@@ -13,12 +14,18 @@ use k8s_openapi::api::core::v1::{HostIP, Pod, PodIP, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// The whole status. Notes in `state` since when each condition has its value.
-pub(crate) fn of(pod: &Pod, host: &Host, state: &mut PodState, now: Timestamp) -> PodStatus {
+pub(crate) fn of(
+    pod: &Pod,
+    host: &Host,
+    state: &mut PodState,
+    resizing: bool,
+    now: Timestamp,
+) -> PodStatus {
     let phase = phase(pod, state);
     let containers = containers::of(pod, state, Role::Main.list());
     let init = containers::of(pod, state, Role::Init.list());
     let added = containers::of(pod, state, Role::Ephemeral.list());
-    let conditions = conditions::of(pod, state, &phase, now);
+    let conditions = conditions::of(pod, state, &phase, resizing, now);
     let host_network = pod
         .spec
         .as_ref()

@@ -57,14 +57,18 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
 /// being copied again and again.
 pub fn encode_sized<T: Serialize>(value: &T, size: usize) -> Result<Vec<u8>, CodecError> {
     let mut bytes = Vec::with_capacity(size);
-    let config = bincode::config::standard();
-    bincode::serde::encode_into_std_write(value, &mut bytes, config).map_err(|source| {
-        CodecError::Encode {
-            what: std::any::type_name::<T>(),
-            source,
-        }
-    })?;
+    encode_into(value, &mut bytes)?;
     Ok(bytes)
+}
+
+/// Encodes `value` behind what is in `bytes`; after an error a part of it may be there.
+pub fn encode_into<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
+    let config = bincode::config::standard();
+    let written = bincode::serde::encode_into_std_write(value, bytes, config);
+    written.map(drop).map_err(|source| CodecError::Encode {
+        what: std::any::type_name::<T>(),
+        source,
+    })
 }
 
 /// Decodes one value that fills `bytes` exactly.

@@ -132,6 +132,8 @@ pub enum Subresource {
     Finalize,
     /// `ephemeralcontainers`: only `.spec.ephemeralContainers` of a pod changes.
     EphemeralContainers,
+    /// `resize`: only processor and memory of a pod's containers change.
+    Resize,
 }
 
 /// How a patch is to be read.
@@ -171,6 +173,9 @@ pub struct WriteOptions {
     pub validation: FieldValidation,
     /// Who manages the fields that are written (`fieldManager`).
     pub field_manager: String,
+    /// The group and version in which the object or patch is written, for kinds that are served in
+    /// several; empty is whichever the object says, else the stored one.
+    pub api_version: String,
 }
 
 /// `propagationPolicy`: what happens with an object's dependents.

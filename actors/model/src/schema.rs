@@ -26,7 +26,10 @@
 //!
 //! A type is looked for in its own section, then in `v1`, then in `meta.k8s.io/v1`, then anywhere.
 
+mod check;
 mod table;
+
+pub use check::{WrongType, check};
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

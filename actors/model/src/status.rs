@@ -158,6 +158,16 @@ pub struct StatusError {
     pub causes: Vec<Cause>,
     /// How long to wait before trying again, in seconds.
     pub retry_after_s: Option<u32>,
+    /// Where a list can go on that cannot go on as it began; `None` for all else. Apart, because
+    /// errors are to be small.
+    pub remainder: Option<Box<Remainder>>,
+}
+
+/// The rest of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remainder {
+    /// The token that asks for it.
+    pub continue_token: String,
 }
 
 impl StatusError {
@@ -170,6 +180,7 @@ impl StatusError {
             name: String::new(),
             causes: Vec::new(),
             retry_after_s: None,
+            remainder: None,
         }
     }
 
@@ -305,8 +316,12 @@ impl StatusError {
         if let Some(seconds) = self.retry_after_s {
             details.insert("retryAfterSeconds".to_string(), seconds.into());
         }
+        let mut metadata = serde_json::Map::new();
+        if let Some(rest) = &self.remainder {
+            metadata.insert("continue".to_string(), rest.continue_token.as_str().into());
+        }
         serde_json::json!({
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "kind": "Status", "apiVersion": "v1", "metadata": metadata, "status": "Failure",
             "message": self.message, "reason": format!("{:?}", self.reason),
             "details": details, "code": self.reason.code(),
         })

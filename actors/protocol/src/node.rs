@@ -129,6 +129,20 @@ pub struct LogRequest {
     pub timestamps: bool,
     /// At most so many bytes.
     pub limit_bytes: Option<u64>,
+    /// Only what the container wrote there.
+    pub stream: LogStream,
+}
+
+/// What of a container's output a log has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogStream {
+    /// All of it, as it came.
+    #[default]
+    All,
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
 }
 
 /// What to run in a container (`v1` `PodExecOptions`).

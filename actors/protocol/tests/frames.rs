@@ -6,7 +6,7 @@ use kabuki_model::request::{DeleteOptions, ListRequest, Request, WriteOptions};
 use kabuki_model::watch::{WatchRequest, WatchStart};
 use kabuki_model::{ObjectKey, Resource};
 use kabuki_protocol::frame;
-use kabuki_protocol::node::{LogRequest, NodeRequest, PodRef, ToNode};
+use kabuki_protocol::node::{LogRequest, LogStream, NodeRequest, PodRef, ToNode};
 use kabuki_protocol::session::{Call, ClientFrame, ServerFrame};
 use proptest::prelude::*;
 
@@ -40,6 +40,7 @@ fn samples() -> Vec<ClientFrame> {
         since_ns: None,
         timestamps: false,
         limit_bytes: None,
+        stream: LogStream::Stderr,
     };
     let calls = [
         Call::Api(create),

@@ -10,6 +10,7 @@ use crate::pods;
 use crate::reconciler::{Outcome, Reconciler};
 use crate::requests;
 use crate::slices::{self, Group, MANAGED_BY, Slices};
+use hints::capacity;
 use jiff::Timestamp;
 use kabuki_model::k8s_openapi::api::core::v1::{Pod, Service, ServiceSpec};
 use kabuki_model::k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort};
@@ -18,6 +19,7 @@ use kabuki_model::service::SERVICE_NAME_LABEL;
 use kabuki_model::view::View;
 use kabuki_model::{ObjectKey, Resource, Stored};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What these slices say of who makes them.
 const CONTROLLER: &str = "endpointslice-controller.k8s.io";
@@ -54,7 +56,12 @@ impl Reconciler for EndpointSlices {
             return endpoint::services_of(view, object, previous, removed);
         }
         if *resource == Resource::NODES {
-            return endpoint::services_on(view, object, previous.filter(|_| !removed));
+            let before = previous.filter(|_| !removed);
+            let mut keys = endpoint::services_on(view, object, before);
+            keys.extend(balanced(view, object, before, removed));
+            keys.sort_unstable();
+            keys.dedup();
+            return keys;
         }
         let managed = |o: &&Stored| slices::is_managed(o, CONTROLLER);
         let touched = [Some(object), previous].into_iter().flatten();
@@ -106,10 +113,28 @@ impl Reconciler for EndpointSlices {
             never_none: true,
         };
         let existing = slices::owned(view, stored, CONTROLLER);
-        let groups = groups.into_values().collect();
+        let mut groups: Vec<Group> = groups.into_values().collect();
+        let of = (&*service, spec);
+        hints::give(view, stored, of, &existing, &mut groups, &mut outcome);
         slices.settle(view, &existing, groups, &mut outcome);
         outcome
     }
+}
+
+/// The services whose endpoints are given to zones, when a node now counts for another share.
+fn balanced(
+    view: &dyn View,
+    node: &Stored,
+    before: Option<&Stored>,
+    removed: bool,
+) -> Vec<ObjectKey> {
+    let now = (!removed).then(|| capacity::of_node(node)).flatten();
+    if !removed && before.and_then(capacity::of_node) == now {
+        return Vec::new();
+    }
+    let services = view.scan(&Resource::SERVICES, None, None);
+    let automatic = |s: &&Arc<Stored>| s.typed::<Service>().is_ok_and(|s| hints::is_automatic(&s));
+    services.filter(automatic).map(|s| s.key.clone()).collect()
 }
 
 /// The service that a slice says it belongs to.
@@ -174,7 +199,7 @@ fn endpoint_of(
         let key = ObjectKey::new(Resource::NODES, "", name);
         view.get(&key).and_then(|n| endpoint::zone(n))
     });
-    let mut endpoint = Endpoint {
+    Endpoint {
         addresses: vec![address],
         conditions: Some(EndpointConditions {
             ready: Some(ready),
@@ -186,7 +211,5 @@ fn endpoint_of(
         target_ref: Some(endpoint::target(pod)),
         zone,
         ..Endpoint::default()
-    };
-    endpoint.hints = hints::of(&endpoint, spec.traffic_distribution.as_deref());
-    endpoint
+    }
 }

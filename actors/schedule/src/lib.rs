@@ -21,6 +21,7 @@ mod node;
 mod plan;
 mod pod;
 mod queue;
+mod resized;
 mod score;
 mod selection;
 

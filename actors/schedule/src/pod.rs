@@ -1,6 +1,7 @@
 //! What the scheduler knows of a pod.
 
 use crate::amounts::Amounts;
+use crate::resized;
 use kabuki_model::k8s_openapi::api::core::v1::{
     NodeSelector, Pod, PodSpec, PreferredSchedulingTerm, Toleration,
 };
@@ -92,7 +93,7 @@ impl Pending {
             key: stored.key.clone(),
             uid: stored.uid.clone(),
             priority: spec.priority.unwrap_or(0),
-            class: Arc::new(Class::read(spec)),
+            class: Arc::new(Class::read(&resized::counted(spec, status))),
             is_ours: node.is_none()
                 && scheduler == SCHEDULER
                 && !gated

@@ -7,7 +7,7 @@ use super::session::Session;
 use anyhow::Context;
 use kabuki_model::manifest::to_yaml;
 use kabuki_model::patch::create_two_way_patch;
-use kabuki_model::request::{PatchType, WriteOptions};
+use kabuki_model::request::{PatchType, Subresource, WriteOptions};
 use kabuki_model::status::Reason;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -18,7 +18,9 @@ use std::process::Command;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     kabuki edit deploy/web\n  \
-    KUBE_EDITOR=nano kabuki edit configmap settings")]
+    KUBE_EDITOR=nano kabuki edit configmap settings\n\n  \
+    # Processor and memory of a running pod's containers\n  \
+    kabuki edit pod web-1 --subresource=resize")]
 pub struct EditArgs {
     /// TYPE NAME.. or TYPE/NAME..
     #[arg(value_name = "TYPE")]
@@ -27,8 +29,17 @@ pub struct EditArgs {
     files: FileArgs,
     #[command(flatten)]
     select: SelectArgs,
+    /// Which part of the object is edited
+    #[arg(long, value_enum, value_name = "status|resize")]
+    subresource: Option<Part>,
     #[command(flatten)]
     output: OutputArgs,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Part {
+    Status,
+    Resize,
 }
 
 const HEADER: &str = "\
@@ -46,8 +57,12 @@ pub async fn run(session: &Session, args: EditArgs) -> Outcome {
     if findings.found.is_empty() {
         fail!("no objects to edit");
     }
+    let part = args.subresource.map(|part| match part {
+        Part::Status => Subresource::Status,
+        Part::Resize => Subresource::Resize,
+    });
     for found in &findings.found {
-        match edit(session, found).await? {
+        match edit(session, found, part).await? {
             Some(value) => {
                 format.did(
                     &session.out,
@@ -64,7 +79,11 @@ pub async fn run(session: &Session, args: EditArgs) -> Outcome {
 }
 
 /// Opens the editor until the server takes the change, or nothing is changed any more.
-async fn edit(session: &Session, found: &Found) -> Outcome<Option<Value>> {
+async fn edit(
+    session: &Session,
+    found: &Found,
+    part: Option<Subresource>,
+) -> Outcome<Option<Value>> {
     let before = printer::shown(found.object.to_value()?, false);
     let original = to_yaml(&before);
     let (mut text, mut problem) = (original.clone(), String::new());
@@ -81,7 +100,7 @@ async fn edit(session: &Session, found: &Found) -> Outcome<Option<Value>> {
             session.out.note(problem);
             fail!("Edit cancelled, no valid changes were saved; a copy is in {kept}");
         }
-        match save(session, found, &before, &body).await {
+        match save(session, found, part, &before, &body).await {
             Ok(value) => return Ok(value),
             Err(Failure::Server(error)) if error.reason == Reason::NotFound => {
                 let kept = keep(&edited)?;
@@ -102,6 +121,7 @@ async fn edit(session: &Session, found: &Found) -> Outcome<Option<Value>> {
 async fn save(
     session: &Session,
     found: &Found,
+    part: Option<Subresource>,
     before: &Value,
     body: &str,
 ) -> Outcome<Option<Value>> {
@@ -130,7 +150,7 @@ async fn save(
         ..WriteOptions::default()
     };
     let changed = session
-        .patch(found.key(), PatchType::Strategic, &patch, options)
+        .patch_part(found.key(), part, PatchType::Strategic, &patch, options)
         .await?;
     Ok(Some(changed.to_value()?))
 }

@@ -9,7 +9,7 @@ use super::waiting::duration;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
-use kabuki_protocol::node::{FromNode, LogRequest, NodeRequest};
+use kabuki_protocol::node::{FromNode, LogRequest, LogStream, NodeRequest};
 use lines::Lines;
 
 /// Arguments of `logs`.
@@ -187,6 +187,7 @@ pub async fn print(session: &Session, pod: &PodHandle, container: &str) -> Outco
         since_ns: None,
         timestamps: false,
         limit_bytes: None,
+        stream: LogStream::All,
     };
     read(session, pod, request, String::new()).await
 }
@@ -209,6 +210,7 @@ async fn show(
         since_ns,
         timestamps: args.timestamps,
         limit_bytes: args.limit_bytes,
+        stream: LogStream::All,
     };
     let prefix = match args.prefix {
         true => format!("[pod/{}/{}] ", source.pod.pod.name, source.container),

@@ -14,6 +14,9 @@ use std::path::PathBuf;
 #[command(after_help = "Examples:\n  \
     # Strategic merge: lists are merged by their keys\n  \
     kabuki patch deploy web -p '{\"spec\":{\"replicas\":2}}'\n\n  \
+    # More processor time for a running container\n  \
+    kabuki patch pod web-1 --subresource=resize -p \
+    '{\"spec\":{\"containers\":[{\"name\":\"web\",\"resources\":{\"requests\":{\"cpu\":\"2\"}}}]}}'\n\n  \
     # JSON patch\n  \
     kabuki patch pod web-1 --type=json -p '[{\"op\":\"remove\",\"path\":\"/metadata/labels/a\"}]'")]
 pub struct PatchArgs {
@@ -35,7 +38,7 @@ pub struct PatchArgs {
     #[arg(long = "type", value_enum, default_value = "strategic")]
     patch_type: Form,
     /// Which part of the object is patched
-    #[arg(long, value_enum, value_name = "status|scale")]
+    #[arg(long, value_enum, value_name = "status|scale|resize")]
     subresource: Option<Part>,
     #[command(flatten)]
     change: ChangeArgs,
@@ -52,6 +55,7 @@ enum Form {
 enum Part {
     Status,
     Scale,
+    Resize,
 }
 
 /// Runs `patch`.
@@ -71,6 +75,7 @@ pub async fn patch(session: &Session, args: PatchArgs) -> Outcome {
     let subresource = args.subresource.map(|part| match part {
         Part::Status => Subresource::Status,
         Part::Scale => Subresource::Scale,
+        Part::Resize => Subresource::Resize,
     });
     let findings = args.change.find(session, &args.what).await?;
     let mut failures = findings.failures;

@@ -238,9 +238,21 @@ impl Session {
         patch: &Value,
         options: WriteOptions,
     ) -> Outcome<Arc<Stored>> {
+        self.patch_part(key, None, patch_type, patch, options).await
+    }
+
+    /// Changes a part of an object.
+    pub async fn patch_part(
+        &self,
+        key: &ObjectKey,
+        subresource: Option<Subresource>,
+        patch_type: PatchType,
+        patch: &Value,
+        options: WriteOptions,
+    ) -> Outcome<Arc<Stored>> {
         self.for_object(Request::Patch {
             key: key.clone(),
-            subresource: None,
+            subresource,
             patch_type,
             patch: patch.to_string().into(),
             options,

@@ -67,6 +67,7 @@ impl WriteArgs {
                 Validate::Ignore => FieldValidation::Ignore,
             },
             field_manager: self.field_manager.clone(),
+            api_version: String::new(),
         }
     }
 

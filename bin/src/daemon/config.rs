@@ -68,7 +68,8 @@ pub struct NodeArgs {
     /// A YAML file with the same settings (name, dataDir, listen, podCidr, serviceCidr, network,
     /// labels, taints, systemReserved, kubeReserved, clusterDomain), maxPods, dns with upstreams,
     /// stubDomains and clients, and the keys of kubelet's configuration for eviction, image
-    /// collection and container logs; flags win
+    /// collection, container logs, static pods (staticPodPath) and exclusive processors
+    /// (cpuManagerPolicy, reservedSystemCPUs); flags win
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }

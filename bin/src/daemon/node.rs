@@ -91,6 +91,7 @@ pub async fn agent(
         cidr("the cluster's pod range", &member.cluster_cidr)?,
         api,
     );
+    settings.node_port = Some(config.listen.port());
     settings.max_pods = config.max_pods.unwrap_or(settings.max_pods);
     settings.network_mode = config.network;
     settings.labels = config.own.labels.clone();
@@ -110,6 +111,9 @@ pub async fn agent(
     settings.image_gc = pods.image_gc.clone();
     settings.log_max_bytes = pods.log_max_bytes.unwrap_or(settings.log_max_bytes);
     settings.unsafe_sysctls = pods.unsafe_sysctls.clone();
+    settings.static_pods = pods.static_pods.clone();
+    settings.exclusive_cpus = pods.exclusive_cpus;
+    settings.reserved_cpus = pods.reserved_cpus.clone();
     settings.shutdown = pods.shutdown;
     settings.log_max_files = pods.log_max_files.unwrap_or(settings.log_max_files);
     Ok(NodeAgent::open(settings, tree).await?)

@@ -24,6 +24,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// How long a server that has joined may take to get the state.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(120);
+/// By then the images, certificates and lists that a start goes through are forgotten again.
+const SETTLED: Duration = Duration::from_secs(5);
 
 /// `kabuki node`
 pub fn run(args: NodeArgs) -> anyhow::Result<()> {
@@ -203,6 +205,14 @@ fn ready(config: &Config, membership: &membership::Membership, started: Instant)
         took_ms = started.elapsed().as_millis() as u64,
         "ready"
     );
+    tokio::spawn(async {
+        tokio::time::sleep(SETTLED).await;
+        match tokio::task::spawn_blocking(kabuki_runtime::give_back_memory).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "memory of the start is kept"),
+            Err(error) => tracing::debug!(%error, "memory of the start is kept"),
+        }
+    });
 }
 
 /// The signals that end a node.

@@ -55,6 +55,7 @@ fn open(forwarder: Arc<Forwarder>) -> Server {
     let config = ServerConfig {
         addresses: vec![(Ipv4Addr::LOCALHOST, 0).into()],
         threads: Some(2),
+        prepare: || {},
         clients: Clients::default(),
     };
     let published = Published {

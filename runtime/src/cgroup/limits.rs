@@ -109,7 +109,23 @@ impl Writer<'_> {
         if let Some(mems) = &resources.cpuset_mems {
             self.write("cpuset", "cpuset.mems", mems)?;
         }
+        for (size, limit) in &resources.hugetlb {
+            self.huge_pages(size, *limit)?;
+        }
         Ok(())
+    }
+
+    /// Whoever may have no pages is not harmed where they cannot be counted.
+    fn huge_pages(&mut self, size: &str, limit: i64) -> Result<(), CgroupError> {
+        let name = match self.cgroups.is_v2() {
+            true => format!("hugetlb.{size}.max"),
+            false => format!("hugetlb.{size}.limit_in_bytes"),
+        };
+        let counted = self.file("hugetlb", &name).is_some_and(|f| f.exists());
+        if limit == 0 && !counted {
+            return Ok(());
+        }
+        self.write("hugetlb", &name, limit)
     }
 
     fn file(&self, controller: &str, name: &str) -> Option<PathBuf> {
@@ -162,5 +178,34 @@ mod tests {
             (weight(0), weight(2), weight(262_144), weight(1024)),
             (1, 1, 10_000, 39)
         );
+    }
+
+    #[test]
+    fn huge_pages_are_limited_where_they_are_counted() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let root = dir.path().display();
+        let table = format!("1 1 0:1 / {root} rw - cgroup cgroup rw,hugetlb");
+        let (mounts, unified) = super::super::hierarchy::parse(&table);
+        let cgroups = Cgroups { mounts, unified };
+        let pod = dir.path().join("pod");
+        fs::create_dir(&pod).expect("made");
+        let file = pod.join("hugetlb.2MB.limit_in_bytes");
+        fs::write(&file, "unlimited").expect("written");
+        let of = |pages: &[(&str, i64)]| Resources {
+            hugetlb: pages.iter().map(|(n, b)| ((*n).to_string(), *b)).collect(),
+            ..Resources::default()
+        };
+        let warnings = apply(&cgroups, "/pod", &of(&[("2MB", 4 << 20), ("1GB", 0)]));
+        assert_eq!(warnings.expect("written"), Vec::<String>::new());
+        assert_eq!(fs::read_to_string(&file).expect("text"), "4194304");
+        apply(&cgroups, "/pod", &of(&[("2MB", 0)])).expect("written");
+        assert_eq!(fs::read_to_string(&file).expect("text"), "0");
+        // Where nothing counts them, only who wants some is told.
+        let none = Cgroups {
+            mounts: Vec::new(),
+            unified: false,
+        };
+        let warnings = apply(&none, "/pod", &of(&[("2MB", 2 << 20), ("1GB", 0)]));
+        assert_eq!(warnings.expect("no error").len(), 1);
     }
 }

@@ -16,11 +16,12 @@ fn around() -> Surroundings<'static> {
         rootfs: "/image",
         cgroup_path: "/pods/c1",
         pid: PidMode::Container,
-        infra_pid: None,
+        processes: None,
         shm: "/run/shm",
         binds: Binds::default(),
         cgroup_v2: true,
         cgroup_view: None,
+        users: None,
     }
 }
 

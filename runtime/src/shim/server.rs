@@ -35,6 +35,7 @@ mod pod;
 mod reap;
 mod request;
 mod start;
+mod users;
 
 use connection::Connections;
 use container::Container;

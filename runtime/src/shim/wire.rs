@@ -21,7 +21,7 @@ use crate::spec::{
 };
 
 /// Of the frames' content.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 /// A container's specification is at most a manifest's size, and those are 1 to 3 MiB at most.
 const FRAME_LIMIT: usize = 8 << 20;
 /// Standard streams of one process.

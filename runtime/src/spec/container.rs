@@ -30,6 +30,8 @@ pub struct ContainerSpec {
     pub privileged: bool,
     pub no_new_privs: bool,
     pub seccomp: Seccomp,
+    /// A profile of AppArmor that is loaded already.
+    pub app_armor: Option<String>,
     /// Paths hidden in the container; `None` takes the runtime's default list.
     pub masked_paths: Option<Vec<String>>,
     /// Paths remounted read-only; `None` takes the runtime's default list.

@@ -89,6 +89,9 @@ pub struct ExecSpec {
     pub stderr: bool,
     /// Rows and columns of the terminal at its start.
     pub size: Option<(u16, u16)>,
+    /// A name makes it last: it goes on without the client, and who asks for the same name in the
+    /// same container again hears of that one's end. Such a process has no streams.
+    pub lasting: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -201,3 +201,37 @@ async fn a_shim_that_cannot_start_says_why_and_leaves_no_directory() {
     assert!(error.contains("not/absolute"), "{error}");
     assert!(!dir.path().join("run/a").exists());
 }
+
+#[tokio::test]
+async fn a_process_with_a_name_outlives_the_client_and_is_waited_for_by_the_next() {
+    let mut pod = TestPod::start().await;
+    let spec = pod.container("c", "sleep 1000");
+    pod.run(spec).await;
+    let spec = || kabuki_runtime::ExecSpec {
+        container: "c".into(),
+        args: [
+            "sh",
+            "-c",
+            "echo begun >> /tmp/log; until [ -e /tmp/go ]; do sleep 0.02; done; exit 4",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+        lasting: Some("hook".into()),
+        ..kabuki_runtime::ExecSpec::default()
+    };
+    let place = pod.dir.path().join("root-c/tmp");
+    let (first, _events) = pod.launcher.connect("a").await.unwrap();
+    let begun = first.exec(spec()).await.unwrap();
+    until("it begins", || place.join("log").exists()).await;
+    drop((first, _events));
+    let again = pod.shim.exec(spec()).await.unwrap();
+    assert_eq!((again.exec_id, again.pid), (begun.exec_id, begun.pid));
+    std::fs::write(place.join("go"), "").unwrap();
+    assert_eq!(pod.exec_exit(again.exec_id).await.code, 4);
+    // Its end is remembered.
+    let ended = pod.shim.exec(spec()).await.unwrap();
+    assert_eq!(pod.exec_exit(ended.exec_id).await.code, 4);
+    let log = std::fs::read_to_string(place.join("log")).unwrap();
+    assert_eq!(log, "begun\n");
+    pod.end().await;
+}

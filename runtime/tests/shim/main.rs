@@ -7,3 +7,4 @@ mod isolation;
 mod lifecycle;
 mod pod;
 mod streams;
+mod users;

@@ -32,7 +32,13 @@ impl TestPod {
     }
 
     pub async fn start_with(change: impl FnOnce(&mut PodSpec)) -> Self {
+        Self::start_in(|_| {}, change).await
+    }
+
+    /// `prepare` changes the pod's directory before its shim is there.
+    pub async fn start_in(prepare: impl FnOnce(&Path), change: impl FnOnce(&mut PodSpec)) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        prepare(dir.path());
         let launcher = launcher(dir.path());
         let (shim, events) = launcher.spawn("a").await.unwrap();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);

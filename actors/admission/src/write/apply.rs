@@ -112,6 +112,9 @@ fn read(
     let mut config = draft::parse(config, target.options, warnings)?;
     let key = target.key;
     let scale = target.subresource == Some(Subresource::Scale);
+    if !scale {
+        draft::store(kind, &mut config, target.options, warnings)?;
+    }
     let (version, kind_name) = match scale {
         true => ("autoscaling/v1".to_string(), "Scale"),
         false => (kind.api_version(), kind.names.kind),
@@ -149,9 +152,12 @@ fn read(
                 .retain(|f, _| matches!(f.as_str(), "apiVersion" | "kind" | "metadata" | "status"));
             keep_name_only(&mut config);
         }
-        Some(Subresource::Scale | Subresource::Finalize | Subresource::EphemeralContainers) => {
-            keep_name_only(&mut config)
-        }
+        Some(
+            Subresource::Scale
+            | Subresource::Finalize
+            | Subresource::EphemeralContainers
+            | Subresource::Resize,
+        ) => keep_name_only(&mut config),
         None if kind.has_status => {
             config.remove("status");
         }

@@ -1,7 +1,7 @@
 //! Creation.
 
 use super::managed::{self, Tracking};
-use super::{Written, account, check_namespace, ephemeral, node, service};
+use super::{Written, account, check_namespace, ephemeral, mirror, node, runtime_class, service};
 use crate::admit::{Context, Verdict};
 use crate::draft;
 use kabuki_model::command::{Expect, Op};
@@ -11,7 +11,7 @@ use kabuki_model::kind::{AnyObject, Kind, Scope};
 use kabuki_model::request::WriteOptions;
 use kabuki_model::view::View;
 use kabuki_model::{ObjectKey, Resource, StatusError};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// How much of `generateName` is kept, so that the name fits a DNS label with its suffix.
 const MAX_GENERATE_NAME: usize = 63 - 5;
@@ -36,6 +36,12 @@ pub(crate) fn create(
 ) -> Result<Verdict, StatusError> {
     let mut warnings = Vec::new();
     let mut object = draft::parse(json, options, &mut warnings)?;
+    draft::store(
+        draft::kind_of(resource)?,
+        &mut object,
+        options,
+        &mut warnings,
+    )?;
     let given = managed::take_given(&mut object);
     let draft = Draft {
         resource,
@@ -66,6 +72,10 @@ pub(super) fn create_object(
     managed::check_manager(options, "CreateOptions")?;
     if kind.has_status && !kind.status_on_create {
         value.remove("status");
+        // Kubernetes' own kinds always show one, and clients take it for granted.
+        if kind.message().is_some() {
+            value.insert("status".to_string(), json!({}));
+        }
     }
     if let Some(Value::Object(meta)) = value.get("metadata")
         && meta
@@ -88,6 +98,8 @@ pub(super) fn create_object(
     name(&mut *object, cx);
     stamp(kind, &mut *object, cx);
     node::restrict_create(view, who, resource, &*object)?;
+    mirror::restrict(view, who, resource, &*object)?;
+    runtime_class::add(view, &mut *object)?;
     ephemeral::refuse_at_creation(kind, &*object)?;
     draft::check(kind, &mut *object, None)?;
     let name = object.meta().name.clone().unwrap_or_default();

@@ -82,6 +82,7 @@ pub(super) fn writer<'a>(
             Some(Subresource::Scale) => "scale",
             Some(Subresource::Finalize) => "finalize",
             Some(Subresource::EphemeralContainers) => "ephemeralcontainers",
+            Some(Subresource::Resize) => "resize",
         },
         has_status: kind.has_status,
         now: cx.now,

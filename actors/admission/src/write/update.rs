@@ -1,7 +1,7 @@
 //! Updates and patches, of objects and of their subresources.
 
 use super::managed::{self, Tracking};
-use super::{Written, check_place, decoded, ephemeral, node, scale, service};
+use super::{Written, check_place, decoded, ephemeral, node, resize, scale, service};
 use crate::admit::{Context, Verdict};
 use crate::commit::{MODIFIED, shown};
 use crate::draft;
@@ -41,7 +41,8 @@ pub(crate) fn patch(
     if let PatchType::Apply { force } = patch_type {
         return super::apply::apply(view, who, target, patch, force, cx);
     }
-    draft::kind_of(&key.resource)?;
+    let kind = draft::kind_of(&key.resource)?;
+    let form = draft::form(kind, target.options)?;
     let current = view.get(key).ok_or_else(|| StatusError::not_found(key))?;
     let base = match subresource {
         Some(Subresource::Scale) => scale::read(current)?,
@@ -53,7 +54,11 @@ pub(crate) fn patch(
         true => base.to_value(),
         false => base.to_plain_value(),
     };
-    let base = base.map_err(|e| StatusError::internal(format!("{e}: {}", e.source)))?;
+    let mut base = base.map_err(|e| StatusError::internal(format!("{e}: {}", e.source)))?;
+    if let (Some(form), Some(fields)) = (form, base.as_object_mut()) {
+        (form.show)(fields);
+        fields.insert("apiVersion".to_string(), form.api_version().into());
+    }
     let mut warnings = Vec::new();
     let patch = draft::parse_any(patch, target.options, &mut warnings)?;
     let patched = kabuki_model::patch::apply(patch_type, &base, &patch)
@@ -63,6 +68,9 @@ pub(crate) fn patch(
             "the patched object is not a JSON object",
         ));
     };
+    if form.is_some() {
+        draft::store(kind, &mut object, target.options, &mut warnings)?;
+    }
     // The current revision came along with the base; only one that the patch set itself is a
     // precondition.
     if let Some(Value::Object(meta)) = object.get_mut("metadata")
@@ -83,7 +91,11 @@ pub(crate) fn replace(
     cx: &Context,
 ) -> Result<Verdict, StatusError> {
     let mut warnings = Vec::new();
-    let object = draft::parse(json, target.options, &mut warnings)?;
+    let mut object = draft::parse(json, target.options, &mut warnings)?;
+    if target.subresource != Some(Subresource::Scale) {
+        let kind = draft::kind_of(&target.key.resource)?;
+        draft::store(kind, &mut object, target.options, &mut warnings)?;
+    }
     update(view, who, target, object, warnings, cx)
 }
 
@@ -142,9 +154,12 @@ pub(super) fn commit_update(
     }
     let mut new = match subresource {
         Some(Subresource::Scale) => scale::write(kind, current, &object)?,
-        Some(Subresource::Status | Subresource::Finalize | Subresource::EphemeralContainers) => {
-            one_part(kind, current, subresource, object, options, &mut warnings)?
-        }
+        Some(
+            Subresource::Status
+            | Subresource::Finalize
+            | Subresource::EphemeralContainers
+            | Subresource::Resize,
+        ) => one_part(kind, current, subresource, object, options, &mut warnings)?,
         None => whole(kind, current, object, options, &mut warnings)?,
     };
     check_place(key, &mut *new)?;
@@ -164,6 +179,12 @@ pub(super) fn commit_update(
         Some(Subresource::EphemeralContainers) => {
             new.default();
             let causes = ephemeral::causes(&*new, &*old);
+            draft::refuse(kind, &*new, causes)?;
+            count_generation(kind, &mut *new, &*old);
+        }
+        Some(Subresource::Resize) => {
+            new.default();
+            let causes = resize::causes(&*new, &*old);
             draft::refuse(kind, &*new, causes)?;
             count_generation(kind, &mut *new, &*old);
         }
@@ -253,6 +274,10 @@ fn one_part(
     let mut base = whole_value(current)?;
     if part == Some(Subresource::EphemeralContainers) {
         ephemeral::take(kind, &mut base, object)?;
+        return draft::decode(kind, base, options, warnings);
+    }
+    if part == Some(Subresource::Resize) {
+        resize::take(kind, &mut base, object)?;
         return draft::decode(kind, base, options, warnings);
     }
     let field = match part {

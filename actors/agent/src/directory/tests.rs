@@ -81,6 +81,18 @@ pub(crate) fn slice(name: &str, service: &str) -> Arc<Stored> {
     stored(SLICES, name, json)
 }
 
+/// A slice of `web` with one endpoint, which is for a zone.
+pub(crate) fn hinted_slice(name: &str, address: &str, zone: &str) -> Arc<Stored> {
+    let json = serde_json::json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": name, "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "web"}},
+        "ports": [{"port": 8080}],
+        "endpoints": [{"addresses": [address], "hints": {"forZones": [{"name": zone}]}}],
+    });
+    stored(SLICES, name, json)
+}
+
 fn web(name: &str) -> ServiceKey {
     ServiceKey {
         namespace: "default".into(),
@@ -131,17 +143,18 @@ fn the_copy_gives_back_what_was_known_and_a_damaged_one_nothing() {
         &[WatchEvent::Added(slice("s", "web"))],
         see_slice,
     );
-    let bytes = copy::encode(&directory).unwrap();
-    copy::write(&file, &bytes).unwrap();
+    let payload = copy::encode(&directory).unwrap();
+    copy::write(&file, &payload).unwrap();
     let back = copy::read(&file).unwrap();
     assert_eq!(back.known(), Known::Saved);
     assert_eq!(back.get(&web("web")), directory.get(&web("web")));
+    let bytes = std::fs::read(&file).unwrap();
     for at in 0..bytes.len() {
         let mut damaged = bytes.clone();
         damaged[at] ^= 0x10;
-        copy::write(&file, &damaged).unwrap();
+        std::fs::write(&file, &damaged).unwrap();
         assert!(copy::read(&file).is_none(), "byte {at}");
     }
-    copy::write(&file, &bytes[..bytes.len() - 1]).unwrap();
+    std::fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
     assert!(copy::read(&file).is_none());
 }

@@ -1,12 +1,15 @@
 //! The manager's messages and what it does about them.
 
 use super::adopt::{self, Adopted};
+use super::copy::{self, Saving};
+use super::statics::Statics;
 use super::watch;
 use crate::pod::{self, PodMessage};
 use crate::services::{PodEntry, Services};
 use k8s_openapi::api::core::v1::Pod;
 use kabuki_kit::{ChildError, ChildSpec, Slot, SupervisorHandle};
 use kabuki_lifecycle::Fact;
+use kabuki_lifecycle::statics::{is_mirror, is_static};
 use kabuki_model::Stored;
 use kabuki_model::watch::WatchEvent;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -43,6 +46,13 @@ pub(crate) enum ManagerMessage {
     Ended {
         uid: String,
     },
+    /// Nothing may have been heard of the API so far.
+    Alone,
+    /// It is time to write the copy of the pods.
+    Save,
+    Saved,
+    /// The folder of static pods has these.
+    Statics(Vec<Arc<Pod>>),
 }
 
 /// Reaches the manager.
@@ -93,26 +103,33 @@ impl ManagerHandle {
     }
 }
 
-struct Manager {
+pub(super) struct Manager {
     own: ManagerHandle,
-    services: Arc<Services>,
+    pub(super) services: Arc<Services>,
 }
 
 #[derive(Default)]
 pub(crate) struct ManagerState {
     /// Pods with actors.
-    slots: HashMap<String, Slot<PodMessage>>,
+    pub(super) slots: HashMap<String, Slot<PodMessage>>,
     /// Pods that were found running, by uid, with their shims.
     adopted: HashMap<String, String>,
     /// While the initial list arrives: what it had so far.
     listing: Option<HashSet<String>>,
     watcher: Option<JoinHandle<()>>,
+    /// Reads the folder of static pods.
+    pub(super) folder: Option<JoinHandle<()>>,
+    /// Whether the API has said anything.
+    heard: bool,
+    saving: Saving,
+    /// Pods from files.
+    pub(super) statics: Statics,
 }
 
 impl Drop for ManagerState {
     fn drop(&mut self) {
-        if let Some(watcher) = self.watcher.take() {
-            watcher.abort();
+        for task in [self.watcher.take(), self.folder.take()] {
+            task.iter().for_each(JoinHandle::abort);
         }
     }
 }
@@ -131,6 +148,9 @@ impl Manager {
         if let Some(listing) = &mut state.listing {
             listing.insert(uid.clone());
         }
+        if is_mirror(&pod) {
+            return self.services.mirrors.seen(&self.services, pod);
+        }
         if let Some(slot) = state.slots.get(&uid) {
             if let Some(entry) = self.services.pods.get(&uid) {
                 entry.set_pod(pod);
@@ -138,7 +158,14 @@ impl Manager {
             }
             return;
         }
-        let key = format!("{}/{}", object.key.namespace, object.key.name);
+        self.take_up(uid, pod, state).await;
+    }
+
+    /// Starts the actors of a pod that has none.
+    pub(super) async fn take_up(&self, uid: String, pod: Arc<Pod>, state: &mut ManagerState) {
+        let (namespace, name) = (&pod.metadata.namespace, &pod.metadata.name);
+        let part = |part: &Option<String>| part.clone().unwrap_or_default();
+        let key = format!("{}/{}", part(namespace), part(name));
         self.services.traces.receive(&uid, key);
         let shim = state.adopted.remove(&uid);
         let entry = match self.services.pods.get(&uid) {
@@ -183,6 +210,8 @@ impl Manager {
         {
             entry.set_vanished();
             let _ = slot.cast(PodMessage::Changed);
+        } else {
+            self.services.mirrors.lost(&self.services, uid);
         }
     }
 
@@ -191,18 +220,55 @@ impl Manager {
         let Some(listed) = state.listing.take() else {
             return;
         };
+        self.services.pods.set_whole();
         let lost: Vec<String> = state
             .slots
             .keys()
-            .filter(|uid| !listed.contains(*uid))
+            .filter(|uid| !listed.contains(*uid) && !state.statics.runs(uid))
             .cloned()
             .collect();
         for uid in lost {
             self.lose(&uid, state);
         }
+        self.services.mirrors.listed(&self.services, &listed);
         let orphans = std::mem::take(&mut state.adopted);
         let known = state.slots.keys().cloned().collect();
         adopt::end_orphans(&self.services, orphans, known);
+    }
+
+    /// No server answers: goes on with the pods that run, as they were last known.
+    async fn go_on_alone(&self, state: &mut ManagerState) {
+        if state.heard || state.adopted.is_empty() {
+            return;
+        }
+        let file = self.services.layout.known_pods();
+        let pods = tokio::task::spawn_blocking(move || copy::read(&file)).await;
+        for pod in pods.unwrap_or_default() {
+            let uid = pod.metadata.uid.clone().unwrap_or_default();
+            if state.adopted.contains_key(&uid) && !is_static(&pod) {
+                tracing::info!(
+                    pod.uid = uid,
+                    "no server answers, the pod goes on as it was"
+                );
+                self.take_up(uid, Arc::new(pod), state).await;
+            }
+        }
+    }
+
+    fn changed(&self, myself: &ActorRef<ManagerMessage>, state: &mut ManagerState) {
+        if state.saving.changed() {
+            myself.send_after(copy::SAVE_AFTER, || ManagerMessage::Save);
+        }
+    }
+
+    fn save(&self, myself: &ActorRef<ManagerMessage>, state: &mut ManagerState) {
+        state.saving.begin();
+        let (services, myself) = (self.services.clone(), myself.clone());
+        tokio::task::spawn_blocking(move || {
+            copy::write(&services);
+            // The manager may have been restarted meanwhile; then it saves after the next change.
+            let _ = myself.cast(ManagerMessage::Saved);
+        });
     }
 
     fn end(&self, uid: &str, myself: &ActorRef<ManagerMessage>) {
@@ -255,10 +321,16 @@ impl Actor for Manager {
             }
             ManagerMessage::Adopted(adopted) => {
                 state.adopted = adopted.pods;
+                // Before the API says who is nobody's: what they run is theirs.
+                self.begin_statics(&myself, state).await;
+                myself.send_after(copy::ALONE_AFTER, || ManagerMessage::Alone);
                 let watching = watch::run(self.services.clone(), myself);
                 state.watcher = Some(tokio::spawn(watching));
             }
-            ManagerMessage::Listing => state.listing = Some(HashSet::new()),
+            ManagerMessage::Listing => {
+                state.heard = true;
+                state.listing = Some(HashSet::new());
+            }
             ManagerMessage::Events { events, handled } => {
                 for event in events {
                     match event {
@@ -271,6 +343,10 @@ impl Actor for Manager {
                         } => self.listed(state),
                         WatchEvent::Bookmark { .. } => {}
                     }
+                }
+                // A list is one change, when it is complete.
+                if state.listing.is_none() {
+                    self.changed(&myself, state);
                 }
                 // The watcher may have been stopped meanwhile.
                 let _ = handled.send(());
@@ -294,7 +370,18 @@ impl Actor for Manager {
             ManagerMessage::Ended { uid } => {
                 state.slots.remove(&uid);
                 self.services.pods.remove(&uid);
+                self.services.room.freed();
                 self.services.statuses.forget(&uid);
+                self.changed(&myself, state);
+                self.static_ended(&uid, state).await;
+            }
+            ManagerMessage::Statics(pods) => self.set_statics(pods, state).await,
+            ManagerMessage::Alone => self.go_on_alone(state).await,
+            ManagerMessage::Save => self.save(&myself, state),
+            ManagerMessage::Saved => {
+                if state.saving.done() {
+                    myself.send_after(copy::SAVE_AFTER, || ManagerMessage::Save);
+                }
             }
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! What an earlier agent left running, and the end of what nobody wants any more.
 
+use crate::cpus;
 use crate::pod;
 use crate::services::Services;
 use kabuki_runtime::{ShimClient, ShimEvents};
@@ -8,7 +9,7 @@ use std::sync::Arc;
 
 /// Pods that run in shims, by uid, with the ids of the shims.
 #[derive(Debug, Default)]
-pub(super) struct Adopted {
+pub(crate) struct Adopted {
     pub pods: HashMap<String, String>,
 }
 
@@ -81,6 +82,9 @@ pub(super) fn end_orphans(
         // A pod that came meanwhile is known by now.
         let mut keep = known;
         keep.extend(services.pods.all().iter().map(|entry| entry.uid.clone()));
+        if services.cpus.retain(|uid| keep.contains(uid)) {
+            cpus::share(&services);
+        }
         if let Err(error) = services.network.sweep(&keep).await {
             tracing::warn!(%error, "links of former pods not removed");
         }

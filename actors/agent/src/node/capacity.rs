@@ -1,6 +1,8 @@
 //! What the machine is and has.
 
+use kabuki_lifecycle::hugepages;
 use kabuki_lifecycle::process::NodeResources;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The machine as `status.nodeInfo` and `status.capacity` tell it.
@@ -31,6 +33,7 @@ impl Machine {
                 cpu_milli: i64::try_from(cpus).unwrap_or(1).saturating_mul(1000),
                 memory: meminfo("MemTotal"),
                 ephemeral_storage: disk.map_or(0, |d| d.total_bytes),
+                hugepages: huge_pages(Path::new("/sys/kernel/mm/hugepages")),
             },
             machine_id: line("/etc/machine-id"),
             boot_id: line("/proc/sys/kernel/random/boot_id"),
@@ -40,6 +43,25 @@ impl Machine {
             architecture: architecture(),
         }
     }
+}
+
+/// The huge pages that are set apart, by the name of the resource: also sizes of which there are
+/// none.
+fn huge_pages(dir: &Path) -> BTreeMap<String, i64> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let sizes = entries.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let kib: i64 = name
+            .strip_prefix("hugepages-")?
+            .strip_suffix("kB")?
+            .parse()
+            .ok()?;
+        let count = std::fs::read_to_string(entry.path().join("nr_hugepages")).ok()?;
+        let count: i64 = count.trim().parse().ok()?;
+        let page = kib.checked_mul(1024)?;
+        Some((hugepages::resource(page), count.saturating_mul(page)))
+    });
+    sizes.collect()
 }
 
 /// A line of `/proc/meminfo`, in bytes.
@@ -91,5 +113,25 @@ fn architecture() -> &'static str {
         "aarch64" => "arm64",
         "x86" => "386",
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn huge_pages_are_counted_by_their_size() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for (size, count) in [("2048kB", "3\n"), ("1048576kB", "0\n")] {
+            let size = dir.path().join(format!("hugepages-{size}"));
+            std::fs::create_dir(&size).expect("made");
+            std::fs::write(size.join("nr_hugepages"), count).expect("written");
+        }
+        let found = huge_pages(dir.path());
+        let expected = [("hugepages-1Gi", 0), ("hugepages-2Mi", 6 << 20)];
+        let expected = expected.map(|(name, bytes)| (name.to_string(), bytes));
+        assert_eq!(found, BTreeMap::from(expected));
+        assert!(huge_pages(&dir.path().join("none")).is_empty());
     }
 }

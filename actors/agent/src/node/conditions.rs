@@ -1,6 +1,6 @@
 //! The node's conditions (Kubernetes, "Node status").
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kabuki_lifecycle::eviction::Pressure;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -9,51 +9,25 @@ use std::collections::HashMap;
 #[derive(Debug, Default)]
 pub(super) struct Conditions {
     held: HashMap<&'static str, (bool, Timestamp)>,
-    /// When each pressure was last measured.
-    pressed: HashMap<&'static str, Timestamp>,
 }
 
 impl Conditions {
     /// The conditions, and whether one changed.
-    /// Pressure counts as over only after the `relief` without any: what comes and goes must not
-    /// drive pods to and fro.
-    pub fn now(
-        &mut self,
-        measured: &Pressure,
-        relief: SignedDuration,
-        now: Timestamp,
-    ) -> (Value, bool) {
+    pub fn now(&mut self, pressed: &Pressure, now: Timestamp) -> (Value, bool) {
         let rows = [
-            ("MemoryPressure", measured.memory),
-            ("DiskPressure", measured.disk),
-            ("PIDPressure", measured.pids),
+            ("MemoryPressure", pressed.memory),
+            ("DiskPressure", pressed.disk),
+            ("PIDPressure", pressed.pids),
         ];
         let mut changed = false;
         let mut conditions = Vec::new();
-        for (name, measured) in rows {
-            let pressed = self.is_pressed(name, measured, relief, now);
+        for (name, pressed) in rows {
             let (reason, message) = words(name, pressed);
             conditions.push(self.condition(name, pressed, [reason, message], now, &mut changed));
         }
         let words = ["KubeletReady", "kubelet is posting ready status"];
         conditions.push(self.condition("Ready", true, words, now, &mut changed));
         (Value::Array(conditions), changed)
-    }
-
-    /// Whether there is pressure, or was lately.
-    fn is_pressed(
-        &mut self,
-        name: &'static str,
-        measured: bool,
-        relief: SignedDuration,
-        now: Timestamp,
-    ) -> bool {
-        if measured {
-            self.pressed.insert(name, now);
-            return true;
-        }
-        let last = self.pressed.get(name);
-        last.is_some_and(|last| now.duration_since(*last).abs() < relief)
     }
 
     fn condition(
@@ -106,7 +80,6 @@ fn words(name: &str, pressed: bool) -> (&'static str, &'static str) {
 mod tests {
     use super::*;
 
-    const RELIEF: SignedDuration = SignedDuration::from_secs(300);
     const CALM: Pressure = Pressure {
         memory: false,
         disk: false,
@@ -121,26 +94,13 @@ mod tests {
     #[test]
     fn a_transition_is_noticed_and_keeps_its_time() {
         let mut conditions = Conditions::default();
-        assert!(conditions.now(&CALM, RELIEF, time(0)).1);
-        assert!(!conditions.now(&CALM, RELIEF, time(10)).1);
-        let (shown, changed) = conditions.now(&FULL, RELIEF, time(20));
+        assert!(conditions.now(&CALM, time(0)).1);
+        assert!(!conditions.now(&CALM, time(10)).1);
+        let (shown, changed) = conditions.now(&FULL, time(20));
         assert!(changed);
         assert_eq!(shown[1]["reason"], "KubeletHasDiskPressure");
         assert_eq!(shown[1]["lastTransitionTime"], time(20).to_string());
         assert_eq!(shown[0]["lastTransitionTime"], time(0).to_string());
         assert_eq!(shown[3]["type"], "Ready");
-    }
-
-    #[test]
-    fn pressure_is_over_only_after_a_while_without_any() {
-        let mut conditions = Conditions::default();
-        let mut pressed = |measured: &Pressure, at: i64| {
-            conditions.now(measured, RELIEF, time(at)).0[1]["status"] == "True"
-        };
-        assert!(pressed(&FULL, 0));
-        assert!(pressed(&CALM, 10));
-        assert!(pressed(&FULL, 200));
-        assert!(pressed(&CALM, 499));
-        assert!(!pressed(&CALM, 500));
     }
 }

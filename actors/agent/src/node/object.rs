@@ -37,15 +37,19 @@ pub(super) fn node(services: &Services) -> Value {
 pub(super) fn status(services: &Services, machine: &Machine) -> Value {
     let amounts = |resources: &NodeResources| {
         let kibibytes = |n: i64| Quantity::from_bytes(n / 1024 * 1024).to_string();
-        json!({
+        let mut amounts = json!({
             "cpu": Quantity::from_milli(resources.cpu_milli).to_string(),
             "memory": kibibytes(resources.memory),
             "ephemeral-storage": kibibytes(resources.ephemeral_storage),
             "pods": services.config.max_pods.to_string(),
-        })
+        });
+        for (name, bytes) in &resources.hugepages {
+            amounts[name] = Quantity::from_bytes(*bytes).to_string().into();
+        }
+        amounts
     };
     let version = format!("kabuki://{}", env!("CARGO_PKG_VERSION"));
-    json!({
+    let mut status = json!({
         "capacity": amounts(&services.capacity), "allocatable": amounts(&services.allocatable),
         "addresses": [
             {"type": "InternalIP", "address": services.config.node_ip.to_string()},
@@ -59,7 +63,12 @@ pub(super) fn status(services: &Services, machine: &Machine) -> Value {
             "kubeletVersion": format!("v{}", env!("CARGO_PKG_VERSION")), "kubeProxyVersion": "",
         },
         "images": images(services),
-    })
+    });
+    // Who looks for a node's kubelet (Prometheus, for one) finds the node's one port.
+    if let Some(port) = services.config.node_port {
+        status["daemonEndpoints"] = json!({"kubeletEndpoint": {"Port": port}});
+    }
+    status
 }
 
 /// The largest images, as the scheduler wants to know them.

@@ -39,13 +39,18 @@ pub(crate) fn allocatable(
     };
     let sum = |of: fn(&Reserved) -> i64| kept.iter().map(of).fold(0, i64::saturating_add);
     let disk = has.ephemeral_storage / 100 * DISK_THRESHOLD_PERCENT;
+    // Memory that is set apart as huge pages can be used as nothing else.
+    let huge = has
+        .hugepages
+        .values()
+        .fold(0, |a: i64, b| a.saturating_add(*b));
     Ok(NodeResources {
         cpu_milli: left("cpu (thousandths)", has.cpu_milli, sum(|r| r.cpu_milli), 0)?,
         memory: left(
             "memory (bytes)",
             has.memory,
             sum(|r| r.memory),
-            MEMORY_THRESHOLD,
+            MEMORY_THRESHOLD.saturating_add(huge),
         )?,
         ephemeral_storage: left(
             "ephemeral-storage (bytes)",
@@ -53,6 +58,7 @@ pub(crate) fn allocatable(
             sum(|r| r.ephemeral_storage),
             disk,
         )?,
+        hugepages: has.hugepages.clone(),
     })
 }
 
@@ -68,6 +74,7 @@ mod tests {
             cpu_milli: 4000,
             memory: 8 * GIB,
             ephemeral_storage: 1000,
+            ..NodeResources::default()
         };
         let system = Reserved {
             cpu_milli: 500,
@@ -82,6 +89,11 @@ mod tests {
         assert_eq!(left.cpu_milli, 3250);
         assert_eq!(left.memory, 7 * GIB - (100 << 20));
         assert_eq!(left.ephemeral_storage, 800);
+        let mut huge = has.clone();
+        huge.hugepages.insert("hugepages-1Gi".to_string(), GIB);
+        let left = allocatable(&huge, &[]).expect("enough");
+        assert_eq!(left.memory, 7 * GIB - (100 << 20));
+        assert_eq!(left.hugepages, huge.hugepages);
         let small = NodeResources {
             memory: GIB + 1,
             ..has.clone()

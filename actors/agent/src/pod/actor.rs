@@ -1,14 +1,17 @@
 //! The shell around the pod's state machine.
 
 use super::effects::run;
-use super::{container, message, sandbox, usage};
+use super::{app_armor, container, message, sandbox, usage};
+use crate::cpus;
 use crate::manager::ManagerHandle;
 use crate::probe::{Around, Probes};
 use crate::services::{PodEntry, Services};
 use crate::trace::Stage;
 use crate::volume;
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 use kabuki_kit::{Alarm, ChildSpec, Slot, Strategy, SupervisorSpec};
+use kabuki_lifecycle::admission;
 use kabuki_lifecycle::{Effect, Exit, Fact, Instance, PodMachine, PodState, Seen, SeenContainer};
 use kabuki_runtime::{ContainerState, Event, ExitStatus, ShimEvents, ShimStatus};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -89,6 +92,35 @@ pub(crate) struct LifeState {
 }
 
 impl PodActor {
+    fn rules(&self) -> admission::Rules<'_> {
+        let config = &self.services.config;
+        admission::Rules {
+            unsafe_sysctls: &config.unsafe_sysctls,
+            app_armor: app_armor::is_enforced(),
+            pressure: self.services.pressure.lately(config.eviction.transition),
+        }
+    }
+
+    /// Gives a new pod the processors that it is to have to itself.
+    fn admit_cpus(&self, pod: &Pod) -> Option<admission::Refusal> {
+        let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
+        if matches!(phase, Some("Succeeded" | "Failed")) {
+            return None;
+        }
+        match self.services.cpus.admit(&self.entry.uid, pod) {
+            Ok(changed) => {
+                if changed {
+                    cpus::share(&self.services);
+                }
+                None
+            }
+            Err(error) => Some(admission::Refusal {
+                reason: "UnexpectedAdmissionError",
+                message: format!("Allocate failed due to {error}, which is unexpected"),
+            }),
+        }
+    }
+
     /// Finds out what there is of the pod, and lets the machine go on from there.
     async fn begin(&self, myself: &ActorRef<PodMessage>, state: &mut LifeState) {
         let (pod, host) = (self.entry.pod(), self.services.host.clone());
@@ -100,9 +132,12 @@ impl PodActor {
         let held = self.entry.state();
         // What runs already was let in.
         let is_new = found.is_none() && held.is_none();
-        let unsafe_sysctls = &self.services.config.unsafe_sysctls;
-        let refusal = is_new.then(|| kabuki_lifecycle::admission::refuse(&pod, unsafe_sysctls));
+        let refusal = is_new.then(|| admission::refuse(&pod, &self.rules()));
         let refusal = refusal.flatten();
+        let refusal = match is_new && refusal.is_none() {
+            true => self.admit_cpus(&pod),
+            false => refusal,
+        };
         let mut lost = false;
         let mut machine = match found {
             Some((status, events)) => {
@@ -180,8 +215,13 @@ impl PodActor {
         let Some(machine) = &mut state.machine else {
             return;
         };
+        let decided = matches!(fact, Fact::RoomDecided { .. });
         let effects = machine.handle(fact, Timestamp::now());
         self.perform_all(effects, myself, state);
+        if decided {
+            // What was promised is part of the state by now, or nobody wants it any more.
+            self.entry.promise(None);
+        }
     }
 
     fn note_stage(&self, fact: &Fact) {

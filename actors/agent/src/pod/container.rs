@@ -4,6 +4,7 @@ use super::actor::described;
 use super::plan::{self, Ingredients};
 use super::sandbox::chain;
 use super::{log, sandbox, sources};
+use crate::cpus::of_set;
 use crate::services::{PodEntry, Services};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
@@ -64,10 +65,11 @@ pub(super) fn message_file(services: &Services, entry: &PodEntry, instance: &Ins
 pub(super) async fn create(
     services: &Arc<Services>,
     entry: &Arc<PodEntry>,
+    pod: Arc<Pod>,
     instance: Instance,
     pod_ips: Vec<String>,
 ) -> Fact {
-    match try_create(services, entry, &instance, pod_ips).await {
+    match try_create(services, entry, pod, &instance, pod_ips).await {
         Ok(()) => Fact::ContainerCreated(instance),
         Err(Trouble::Config(message)) => Fact::ConfigFailed { instance, message },
         Err(Trouble::Create(message)) => {
@@ -84,10 +86,10 @@ pub(super) async fn create(
 async fn try_create(
     services: &Arc<Services>,
     entry: &Arc<PodEntry>,
+    pod: Arc<Pod>,
     instance: &Instance,
     pod_ips: Vec<String>,
 ) -> Result<(), Trouble> {
-    let pod = entry.pod();
     let spec = pod.spec.as_ref();
     let container = containers::container(&pod, &instance.container);
     let container = container
@@ -145,6 +147,7 @@ async fn try_create(
     for skipped in planned.skipped {
         record_skipped(services, entry, skipped);
     }
+    let planned_cpus = planned.spec.resources.cpuset_cpus.clone();
     let created = shim
         .create(ContainerSpec {
             pid_of,
@@ -152,6 +155,14 @@ async fn try_create(
         })
         .await
         .map_err(|e| Trouble::Start(chain(&e)))?;
+    // They may have become others since it was planned.
+    let cpus = services.cpus.of(&entry.uid, &instance.container);
+    if cpus != planned_cpus
+        && let Some(cpus) = cpus
+    {
+        let updated = shim.update(&shim_container(instance), of_set(cpus)).await;
+        updated.map_err(|e| Trouble::Create(chain(&e)))?;
+    }
     for warning in created.1 {
         tracing::warn!(
             container.name = described(entry, instance),

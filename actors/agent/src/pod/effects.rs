@@ -1,7 +1,8 @@
 //! Performing the effects of the state machine, each in a task of its own.
 
 use super::actor::{LifeState, PodActor, PodMessage};
-use super::{container, hook, sandbox};
+use super::{container, hook, resize, sandbox};
+use crate::cpus;
 use crate::event::{Note, about_pod};
 use crate::probe::Around;
 use crate::services::{PodEntry, Services};
@@ -9,7 +10,7 @@ use crate::volume;
 use futures::FutureExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kabuki_lifecycle::{Effect, Fact, PodEvent, containers};
+use kabuki_lifecycle::{Effect, Fact, Instance, PodEvent, PodMachine, containers, statics};
 use kabuki_model::ObjectKey;
 use kabuki_model::request::{DeleteOptions, Request};
 use kabuki_model::status::Reason;
@@ -43,7 +44,10 @@ impl PodActor {
                     message: INTERNAL.to_string(),
                 };
                 let own = myself.clone();
-                let work = async move { sandbox::prepare(&services, &entry, &own).await };
+                let Some(pod) = state.machine.as_ref().map(PodMachine::granted) else {
+                    return;
+                };
+                let work = async move { sandbox::prepare(&services, &entry, &pod, &own).await };
                 run(state, myself, panicked, work);
             }
             Effect::PullImage {
@@ -83,10 +87,12 @@ impl PodActor {
                     instance: instance.clone(),
                     message: INTERNAL.to_string(),
                 };
-                let ips = state.machine.as_ref().map(|m| m.state().ips.clone());
-                let work = async move {
-                    container::create(&services, &entry, instance, ips.unwrap_or_default()).await
+                let Some(machine) = &state.machine else {
+                    return;
                 };
+                let (pod, ips) = (machine.granted(), machine.state().ips.clone());
+                let work =
+                    async move { container::create(&services, &entry, pod, instance, ips).await };
                 run(state, myself, panicked, work);
             }
             Effect::StartContainer(instance) => {
@@ -126,6 +132,10 @@ impl PodActor {
             Effect::TeardownSandbox { keep_volumes } => {
                 let work = async move {
                     sandbox::teardown(&services, &entry, keep_volumes).await;
+                    services.room.freed();
+                    if !keep_volumes && services.cpus.release(&entry.uid) {
+                        cpus::share(&services);
+                    }
                     Fact::SandboxGone
                 };
                 run(state, myself, Fact::SandboxGone, work);
@@ -142,16 +152,24 @@ impl PodActor {
             Effect::StatusChanged => {
                 if let Some(machine) = &state.machine {
                     let entry = &self.entry;
-                    let status = machine.status();
+                    let (status, pod) = (machine.status(), machine.pod());
+                    if statics::is_static(pod) {
+                        return services.mirrors.report(&services, pod, status);
+                    }
                     services
                         .statuses
                         .report(&entry.uid, &entry.namespace, &entry.name, status);
                 }
             }
+            Effect::AskForRoom { requests } => services.room.ask(&entry, requests, myself),
+            Effect::ApplyResources { containers, whole } => {
+                self.resize(containers, whole, myself, state);
+            }
             Effect::Finished { delete_from_api } => {
                 let manager = self.manager.clone();
                 state.tasks.spawn(async move {
-                    if delete_from_api {
+                    // What a file makes is not the API's to let go.
+                    if delete_from_api && !statics::is_static(&entry.pod()) {
                         services.statuses.flush(&entry.uid).await;
                         delete(&services, &entry).await;
                     }
@@ -159,6 +177,34 @@ impl PodActor {
                 });
             }
         }
+    }
+
+    fn resize(
+        &self,
+        containers: Vec<Instance>,
+        whole: bool,
+        myself: &ActorRef<PodMessage>,
+        state: &mut LifeState,
+    ) {
+        let Some(machine) = &state.machine else {
+            return;
+        };
+        let held = &machine.state().resize;
+        let step = resize::Step {
+            had: kabuki_lifecycle::resize::granted(machine.pod(), &held.whole),
+            granted: machine.granted(),
+            shares: held.granted.clone(),
+            containers: containers.clone(),
+            whole,
+        };
+        let panicked = Fact::ResourcesApplied {
+            containers,
+            whole,
+            error: Some(INTERNAL.to_string()),
+        };
+        let entry = self.entry.clone();
+        let work = async move { resize::apply(&entry, step).await };
+        run(state, myself, panicked, work);
     }
 
     fn record(&self, event: PodEvent) {

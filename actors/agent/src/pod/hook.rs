@@ -8,7 +8,8 @@ use kabuki_lifecycle::{Fact, HookKind, containers};
 use ractor::ActorRef;
 
 /// Runs a hook in a task of its own. The pod's state is stored before, so that whoever adopts the
-/// pod knows that it was begun, and does not run it again.
+/// pod knows that it was begun. A command is then waited for; a request is sent and a sleep begun
+/// once more (Kubernetes: hooks are delivered at least once).
 pub(super) fn begin(
     around: Around,
     hook: HookKind,
@@ -54,5 +55,9 @@ async fn perform(around: &Around, hook: HookKind) -> Result<(), String> {
     };
     let ip = around.entry.state().and_then(|s| s.ips.first().cloned());
     let action = Action::of_hook(handler, &container, &ip.unwrap_or_default());
-    action.run(around).await
+    let name = match hook {
+        HookKind::PostStart => "postStart",
+        HookKind::PreStop => "preStop",
+    };
+    action.run(around, name).await
 }

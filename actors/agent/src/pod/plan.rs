@@ -1,15 +1,15 @@
 //! From the manifest and the image to what the shim is asked for.
 
 use super::sandbox::to_resources;
-use super::{container, log, mounts, security};
+use super::{container, identities, log, mounts, security};
 use crate::services::{PodEntry, Services};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kabuki_lifecycle::process::{
     ConfigError, ImageDefaults, PodFacts, Sources, UserChoice, command, environment, working_dir,
 };
-use kabuki_lifecycle::{Instance, resources};
+use kabuki_lifecycle::{Instance, hugepages, resources};
 use kabuki_runtime::image::{Image, ResolvedUser, Rootfs};
-use kabuki_runtime::{ContainerSpec, LogSpec, Rootfs as RootSpec};
+use kabuki_runtime::{ContainerSpec, LogSpec, Resources, Rootfs as RootSpec};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
@@ -84,6 +84,7 @@ pub(super) fn plan(
     let own = from.container.security_context.as_ref();
     let security = security::of(&from.services.layout, shared, own)?;
     let limits = resources::container_limits(from.container);
+    let huge = &from.services.capacity.hugepages;
     let gid = choice.group.unwrap_or(user.gid);
     let mut groups = choice.supplemental;
     if choice.image_groups {
@@ -91,6 +92,9 @@ pub(super) fn plan(
     }
     groups.sort_unstable();
     groups.dedup();
+    if from.pod.spec.as_ref().and_then(|s| s.host_users) == Some(false) {
+        own_ids([user.uid, gid].iter().chain(&groups))?;
+    }
     let log = log::log_file(from.services, from.entry, from.instance);
     let node_memory = from.services.capacity.memory;
     let spec = ContainerSpec {
@@ -114,10 +118,15 @@ pub(super) fn plan(
         privileged: security.privileged,
         no_new_privs: security.no_new_privs,
         seccomp: security.seccomp,
+        app_armor: security.app_armor,
         masked_paths: security.unmasked.then(Vec::new),
         readonly_paths: security.unmasked.then(Vec::new),
         oom_score_adj: resources::oom_score_adj(from.pod, from.container, node_memory),
-        resources: to_resources(&limits),
+        resources: Resources {
+            hugetlb: hugepages::container_limits(from.container, huge.keys()),
+            cpuset_cpus: from.services.cpus.of(&from.entry.uid, &from.container.name),
+            ..to_resources(&limits)
+        },
         rlimits: Vec::new(),
         devices: Vec::new(),
         tty: from.container.tty == Some(true),
@@ -134,6 +143,17 @@ pub(super) fn plan(
         spec,
         skipped: env.skipped.clone(),
     })
+}
+
+/// A pod with users of its own has only so many.
+fn own_ids<'a>(mut ids: impl Iterator<Item = &'a u32>) -> Result<(), ConfigError> {
+    match ids.find(|id| **id >= identities::WIDTH) {
+        None => Ok(()),
+        Some(id) => Err(ConfigError(format!(
+            "user or group {id} is not one of the {} of a pod with hostUsers: false",
+            identities::WIDTH
+        ))),
+    }
 }
 
 fn image_defaults(image: &Image) -> ImageDefaults {

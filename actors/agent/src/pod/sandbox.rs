@@ -1,10 +1,13 @@
 //! Namespaces and network of a pod: a shim, its link, and the files in `/etc`.
 
 use super::actor::PodMessage;
+use super::identities;
 use crate::services::{PodEntry, Services};
 use k8s_openapi::api::core::v1::{Pod, PodSpec as Spec};
+use k8s_openapi::api::node::v1::RuntimeClass;
 use kabuki_dns::resolv_conf;
-use kabuki_lifecycle::{Fact, files, resources};
+use kabuki_lifecycle::{Fact, files, hugepages, resources};
+use kabuki_model::Resource;
 use kabuki_runtime::{IpcMode, NetMode, PidMode, PodSpec, Resources, ShimClient};
 use ractor::ActorRef;
 use std::io;
@@ -20,9 +23,10 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) async fn prepare(
     services: &Arc<Services>,
     entry: &Arc<PodEntry>,
+    pod: &Arc<Pod>,
     actor: &ActorRef<PodMessage>,
 ) -> Fact {
-    match try_prepare(services, entry, actor).await {
+    match try_prepare(services, entry, pod, actor).await {
         Ok(ips) => Fact::SandboxReady { ips },
         Err(message) => {
             take_down(services, entry).await;
@@ -34,18 +38,19 @@ pub(super) async fn prepare(
 async fn try_prepare(
     services: &Arc<Services>,
     entry: &Arc<PodEntry>,
+    pod: &Arc<Pod>,
     actor: &ActorRef<PodMessage>,
 ) -> Result<Vec<String>, String> {
+    check_handler(services, pod).await?;
     if entry.shim_id().is_some() {
         take_down(services, entry).await;
     }
     let (client, events) = services.spares.take().await.map_err(|e| chain(&e))?;
     entry.set_shim(Some(client.clone()));
     let _ = actor.cast(PodMessage::Shim(events));
-    let pod = entry.pod();
     let spec = pod.spec.clone().unwrap_or_default();
     let own_network = spec.host_network != Some(true);
-    let set_up = set_up(services, entry, &pod, &client);
+    let set_up = set_up(services, entry, pod, &client);
     let wired = async {
         match own_network {
             false => Ok(services.host.ips.clone()),
@@ -60,13 +65,51 @@ async fn try_prepare(
             }
         }
     };
-    let (done, ips) = tokio::join!(set_up, wired);
-    done?;
-    let ips = ips?;
-    write_files(services, entry, &pod, &spec, &ips)
+    let ips = match spec.host_users {
+        // The network is made with the users that it belongs to.
+        Some(false) => {
+            set_up.await?;
+            wired.await?
+        }
+        _ => {
+            let (done, ips) = tokio::join!(set_up, wired);
+            done?;
+            ips?
+        }
+    };
+    write_files(services, entry, pod, &spec, &ips)
         .await
         .map_err(|e| chain(&e))?;
     Ok(ips)
+}
+
+/// What a node runs pods with, under the names by which a RuntimeClass may ask for it.
+const HANDLERS: &[&str] = &["kabuki", "runc"];
+
+/// A pod's RuntimeClass must ask for what this node has.
+async fn check_handler(services: &Services, pod: &Pod) -> Result<(), String> {
+    let name = pod
+        .spec
+        .as_ref()
+        .and_then(|s| s.runtime_class_name.as_deref());
+    let Some(name) = name.filter(|name| !name.is_empty()) else {
+        return Ok(());
+    };
+    let kind = Resource::RUNTIME_CLASSES;
+    let class = crate::api::get::<RuntimeClass>(&services.api, kind, "", name).await;
+    let class = class.map_err(|e| format!("failed to get sandbox runtime: {e}"))?;
+    let Some(class) = class else {
+        return Err(format!(
+            "failed to get sandbox runtime: RuntimeClass {name:?} not found"
+        ));
+    };
+    if HANDLERS.contains(&class.handler.as_str()) {
+        return Ok(());
+    }
+    Err(format!(
+        "failed to get sandbox runtime: no runtime for {:?} is configured",
+        class.handler
+    ))
 }
 
 async fn set_up(
@@ -75,10 +118,13 @@ async fn set_up(
     pod: &Pod,
     client: &ShimClient,
 ) -> Result<(), String> {
-    let warnings = client
-        .setup(pod_spec(services, entry, pod)?)
-        .await
-        .map_err(|e| chain(&e))?;
+    let mut spec = pod_spec(services, entry, pod)?;
+    if pod.spec.as_ref().and_then(|s| s.host_users) == Some(false) {
+        let (layout, uid) = (services.layout.clone(), entry.uid.clone());
+        let claimed = tokio::task::spawn_blocking(move || identities::range_of(&layout, &uid));
+        spec.users = Some(claimed.await.map_err(|e| e.to_string())??);
+    }
+    let warnings = client.setup(spec).await.map_err(|e| chain(&e))?;
     for warning in warnings {
         tracing::warn!(pod.uid = entry.uid, warning, "sandbox");
     }
@@ -110,7 +156,10 @@ fn pod_spec(services: &Services, entry: &PodEntry, pod: &Pod) -> Result<PodSpec,
         name: entry.name.clone(),
         hostname,
         cgroup_parent: resources::cgroup_parent(&services.layout.cgroup, class),
-        resources: to_resources(&limits),
+        resources: Resources {
+            hugetlb: hugepages::pod_limits(&spec, services.capacity.hugepages.keys()),
+            ..to_resources(&limits)
+        },
         net: if spec.host_network == Some(true) {
             NetMode::Host
         } else {
@@ -129,6 +178,7 @@ fn pod_spec(services: &Services, entry: &PodEntry, pod: &Pod) -> Result<PodSpec,
         sysctls: sysctls.map(|s| (s.name.clone(), s.value.clone())).collect(),
         mounts: crate::volume::memory_mounts(services, entry, &spec),
         shm_size: 0,
+        users: None,
     })
 }
 

@@ -1,5 +1,6 @@
 //! `securityContext` of a container over that of its pod.
 
+use super::app_armor;
 use crate::config::Layout;
 use k8s_openapi::api::core::v1::{
     Capabilities as Wanted, PodSecurityContext, SeccompProfile, SecurityContext,
@@ -15,6 +16,7 @@ pub(super) struct Security {
     pub readonly_root: bool,
     pub capabilities: Capabilities,
     pub seccomp: Seccomp,
+    pub app_armor: Option<String>,
     /// `procMount: Unmasked`: nothing of `/proc` is hidden.
     pub unmasked: bool,
 }
@@ -36,6 +38,10 @@ pub(super) fn of(
         readonly_root: own.and_then(|c| c.read_only_root_filesystem) == Some(true),
         capabilities: capabilities(own.and_then(|c| c.capabilities.as_ref())),
         seccomp: seccomp(layout, profile)?,
+        app_armor: match own.and_then(|c| c.privileged) {
+            Some(true) => None,
+            _ => app_armor::profile(pod, own)?,
+        },
         unmasked: own.and_then(|c| c.proc_mount.as_deref()) == Some("Unmasked"),
     })
 }

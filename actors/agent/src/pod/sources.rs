@@ -5,6 +5,7 @@ use crate::api;
 use crate::services::Services;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, Secret};
 use kabuki_lifecycle::process::{self, ConfigError, Sources};
+use kabuki_lifecycle::statics;
 use kabuki_model::service::Known;
 use kabuki_model::{Resource, StatusError};
 use std::time::Duration;
@@ -45,7 +46,8 @@ pub(super) async fn fetch(
 /// The variables of services, once these are known.
 async fn links(services: &Services, pod: &Pod) -> Result<Vec<(String, String)>, ConfigError> {
     let directory = &services.directory;
-    if directory.read().known() == Known::Parts {
+    // A pod of the node's own runs without a server, so it waits for none.
+    if directory.read().known() == Known::Parts && !statics::is_static(pod) {
         let mut changes = directory.subscribe();
         let known = async { while changes.next().await.known == Known::Parts {} };
         if tokio::time::timeout(SERVICES_LIMIT, known).await.is_err() {

@@ -24,6 +24,9 @@ impl Collector {
         if self.looked.is_some_and(|at| at.elapsed() < EVERY) {
             return;
         }
+        if !services.pods.is_whole() {
+            return;
+        }
         self.looked = Some(Instant::now());
         let settings = &services.config.image_gc;
         let Some(found) = disk(&services.layout.images()).filter(|d| d.total_bytes > 0) else {
@@ -41,6 +44,10 @@ impl Collector {
 
     /// Removes unused images until so many bytes are free. Young ones stay.
     pub async fn free(&mut self, services: &Services, bytes: u64) {
+        // Containers that an earlier agent left running are on images that no known pod names.
+        if !services.pods.is_whole() {
+            return;
+        }
         let mut keep = used_images(services);
         let youngest = now_s().saturating_sub(services.config.image_gc.minimum_age.as_secs());
         let store = services.images.store();

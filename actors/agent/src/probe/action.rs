@@ -128,13 +128,13 @@ impl Action {
         }
     }
 
-    /// Does it as a hook, however long that takes.
+    /// Does it as the hook of this name, however long that takes.
     ///
     /// # Errors
     /// When it fails, why.
-    pub async fn run(&self, around: &Around) -> Result<(), String> {
+    pub async fn run(&self, around: &Around, name: &str) -> Result<(), String> {
         match self {
-            Self::Exec(command) => match exec::run(around, command).await {
+            Self::Exec(command) => match exec::run(around, command, Some(name)).await {
                 Ok((0, _)) => Ok(()),
                 Ok((code, said)) => Err(format!("command exited with {code}: {said}")),
                 Err(why) => Err(why),

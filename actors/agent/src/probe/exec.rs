@@ -1,5 +1,6 @@
 //! One command in a container. It has a connection to the pod's shim of its own: when nobody
-//! waits for it any more, the connection ends, and the shim kills what is left of it.
+//! waits for it any more, the connection ends, and the shim kills what is left of it. Hooks alone
+//! go on, so that the end of the daemon is not theirs.
 
 use super::ANSWER_MAX;
 use super::action::Around;
@@ -16,7 +17,7 @@ const DRAIN: Duration = Duration::from_millis(200);
 
 /// Probes: a command that ends with 0 within the limit is a success.
 pub(super) async fn probe(around: &Around, command: &[String], limit: Duration) -> Outcome {
-    match tokio::time::timeout(limit, run(around, command)).await {
+    match tokio::time::timeout(limit, run(around, command, None)).await {
         Ok(Ok((0, _))) => Outcome::Success,
         Ok(Ok((_, said))) => Outcome::Failure(said),
         Ok(Err(why)) => Outcome::Error(why),
@@ -27,11 +28,16 @@ pub(super) async fn probe(around: &Around, command: &[String], limit: Duration) 
     }
 }
 
-/// Runs a command: its exit code, and the beginning of what it said.
+/// Runs a command: its exit code, and the beginning of what it said. One that has a name goes on
+/// when nobody waits, and is waited for again under this name; it says nothing.
 ///
 /// # Errors
 /// When it could not be run, why.
-pub(super) async fn run(around: &Around, command: &[String]) -> Result<(i32, String), String> {
+pub(super) async fn run(
+    around: &Around,
+    command: &[String],
+    lasting: Option<&str>,
+) -> Result<(i32, String), String> {
     let entry = &around.entry;
     let id = entry
         .shim_id()
@@ -41,8 +47,9 @@ pub(super) async fn run(around: &Around, command: &[String]) -> Result<(i32, Str
     let spec = ExecSpec {
         container: shim_container(&around.instance),
         args: command.to_vec(),
-        stdout: true,
-        stderr: true,
+        stdout: lasting.is_none(),
+        stderr: lasting.is_none(),
+        lasting: lasting.map(str::to_string),
         ..ExecSpec::default()
     };
     let handle = client.exec(spec).await.map_err(|e| e.to_string())?;

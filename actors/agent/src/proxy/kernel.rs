@@ -14,8 +14,15 @@ use std::sync::Arc;
 
 /// What is to be done.
 pub(super) enum Task {
-    Services { changes: Changes, ports: PodPorts },
+    Services {
+        changes: Changes,
+        ports: PodPorts,
+    },
     Ports(PodPorts),
+    Zone {
+        zone: Option<Arc<str>>,
+        ports: PodPorts,
+    },
 }
 
 /// What came of it.
@@ -59,6 +66,19 @@ impl Kernel {
         let (ports, changes) = match task {
             Task::Ports(ports) => (ports, None),
             Task::Services { changes, ports } => (ports, Some(changes)),
+            Task::Zone { zone, ports } => {
+                self.view.zone = zone;
+                if self.known == Known::Parts {
+                    // The services that are to come are planned with it.
+                    return Ok(self.done(true, false));
+                }
+                let all = Changes {
+                    all: true,
+                    known: self.known,
+                    ..Changes::default()
+                };
+                (ports, Some(all))
+            }
         };
         let first = self.known == Known::Parts;
         let known = match &changes {

@@ -1,7 +1,7 @@
 //! The actor in a network namespace of its own. Needs root.
 
 use super::*;
-use crate::directory::tests::{Fed, SERVICES, SLICES, service, slice};
+use crate::directory::tests::{Fed, SERVICES, SLICES, hinted_slice, service, slice};
 use kabuki_kit::{Root, Strategy, SupervisorSpec, Tree};
 use kabuki_model::watch::WatchEvent;
 use kabuki_net::plan::services::{Services as Plans, TCP};
@@ -35,6 +35,13 @@ fn sent(fate: &Fate) -> bool {
     matches!(fate, Fate::Sent(picks) if picks.len() == 1)
 }
 
+fn picks(fate: &Fate) -> usize {
+    match fate {
+        Fate::Sent(picks) => picks.len(),
+        _ => 0,
+    }
+}
+
 fn refused(fate: &Fate) -> bool {
     matches!(fate, Fate::Refused(_))
 }
@@ -47,17 +54,16 @@ async fn scenario() {
     let config = NetworkConfig::new("kb-test", "kv-test", address, pods, cluster);
     let network = PodNetwork::open(config).await.unwrap();
     let directory = DirectoryHandle::new(api.clone(), place.path().join("services"));
+    let zone = Zone::new(&std::collections::BTreeMap::new());
     let proxy = ProxyHandle::new();
     let child = proxy.child_of(Proxy {
         directory: directory.clone(),
         network: network.clone(),
         pods: Registry::default(),
         ranges: vec![block("10.96.0.0/16")],
-        view: NodeView {
-            name: "here".into(),
-            zone: None,
-            cluster,
-        },
+        zone: zone.clone(),
+        name: "here".into(),
+        cluster,
     });
     let spec = SupervisorSpec::new(Strategy::OneForOne)
         .child(directory.child())
@@ -79,6 +85,31 @@ async fn scenario() {
     api.send(SLICES, WatchEvent::Deleted(slice("s", "web")))
         .await;
     until(&proxy, refused).await;
+    api.send(SLICES, WatchEvent::Added(slice("s", "web"))).await;
+    until(&proxy, sent).await;
+
+    // The node turns out to be in a zone that one of two endpoints is for.
+    let hinted = [("a", "10.244.3.7", "east"), ("b", "10.244.9.7", "west")];
+    for (name, address, zone) in hinted {
+        let slice = hinted_slice(name, address, zone);
+        api.send(SLICES, WatchEvent::Added(slice)).await;
+    }
+    api.send(SLICES, WatchEvent::Deleted(slice("s", "web")))
+        .await;
+    until(&proxy, |fate| picks(fate) == 2).await;
+    let mut node = k8s_openapi::api::core::v1::Node::default();
+    let label = ("topology.kubernetes.io/zone", "west");
+    let labels = [label].map(|(k, v)| (k.to_string(), v.to_string()));
+    node.metadata.labels = Some(labels.into());
+    zone.seen(&node);
+    until(&proxy, |fate| picks(fate) == 1).await;
+    node.metadata.labels = None;
+    zone.seen(&node);
+    until(&proxy, |fate| picks(fate) == 2).await;
+    for (name, address, zone) in hinted {
+        let slice = hinted_slice(name, address, zone);
+        api.send(SLICES, WatchEvent::Deleted(slice)).await;
+    }
     api.send(SLICES, WatchEvent::Added(slice("s", "web"))).await;
     until(&proxy, sent).await;
 

@@ -19,6 +19,8 @@ const CONDITIONS: &[&str] = &[
     "Initialized",
     "ContainersReady",
     "Ready",
+    "PodResizePending",
+    "PodResizeInProgress",
 ];
 /// One late write is the case that is known, and a handful of connections may have died.
 const MAX_CORRECTIONS: u32 = 8;

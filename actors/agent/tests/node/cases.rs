@@ -5,6 +5,7 @@ mod itself;
 mod life;
 mod peers;
 mod pressure;
+mod resources;
 mod shown;
 mod streams;
 mod volumes;
@@ -47,6 +48,10 @@ cases!(
     pressure::a_container_that_writes_more_than_it_may_is_evicted,
     pressure::an_unsafe_sysctl_is_refused_and_a_safe_one_set,
     pressure::pods_end_with_the_machine_where_that_is_configured,
+    resources::a_running_pod_is_given_other_resources,
+    resources::a_resize_waits_for_room_and_what_can_never_be_is_told,
+    resources::pods_from_files_run_are_mirrored_and_go_with_their_files,
+    resources::containers_with_whole_processors_have_them_to_themselves,
     shown::a_projected_volume_holds_all_its_sources,
     shown::volumes_follow_the_objects_and_the_pod_that_they_show,
     shown::a_token_is_waited_for_and_renewed_before_it_ends,

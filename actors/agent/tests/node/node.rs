@@ -6,7 +6,7 @@ use kabuki_kit::{Root, Strategy, SupervisorSpec, Tree};
 use kabuki_model::Resource;
 use kabuki_net::plan::Cidr;
 use kabuki_protocol::NodeHandle;
-use kabuki_protocol::node::{FromNode, LogRequest, NodeRequest, Outcome, PodRef};
+use kabuki_protocol::node::{FromNode, LogRequest, LogStream, NodeRequest, Outcome, PodRef};
 use kabuki_runtime::image::pack::{Entry, ImageBuilder};
 use kabuki_runtime::image::{ImageConfig, LoadOptions};
 use serde_json::{Value, json};
@@ -347,6 +347,7 @@ pub fn log_of(name: &str) -> LogRequest {
         since_ns: None,
         timestamps: false,
         limit_bytes: None,
+        stream: LogStream::All,
     }
 }
 

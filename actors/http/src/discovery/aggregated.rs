@@ -1,10 +1,11 @@
 //! Everything in one answer (`apidiscovery.k8s.io` `APIGroupDiscoveryList`, v2 and v2beta1).
 
-use super::resources::{group_versions, of, reviews_of};
+use super::resources::{group_versions, measured_of, of, reviews_of};
 use super::tagged;
 use crate::request::Context;
 use crate::response::Response;
 use crate::served::{Part, Served};
+use crate::usage::Measured;
 use http::header::HeaderValue;
 use kabuki_model::StatusError;
 use kabuki_model::review::ReviewKind;
@@ -75,9 +76,10 @@ fn group(name: &str) -> Value {
         .map(|(group, version)| {
             let stored = of(group, version).map(whole);
             let reviews = reviews_of(group, version).map(review);
+            let measured = measured_of(group, version).iter().map(measured_value);
             json!({
                 "version": version, "freshness": "Current",
-                "resources": stored.chain(reviews).collect::<Vec<_>>(),
+                "resources": stored.chain(reviews).chain(measured).collect::<Vec<_>>(),
             })
         })
         .collect();
@@ -108,11 +110,7 @@ fn whole(served: &Served) -> Value {
     if !names.categories.is_empty() {
         value["categories"] = names.categories.into();
     }
-    let parts: Vec<Value> = served
-        .parts()
-        .into_iter()
-        .map(|p| part(served, p))
-        .collect();
+    let parts: Vec<Value> = served.parts().map(|p| part(served, p)).collect();
     if !parts.is_empty() {
         value["subresources"] = parts.into();
     }
@@ -121,10 +119,20 @@ fn whole(served: &Served) -> Value {
 
 fn part(served: &Served, part: Part) -> Value {
     let own = (served.group, served.version, served.kind.names.kind);
-    let (group, version, kind) = part.kind().unwrap_or(own);
+    let (group, version, kind) = served.kind_of(part).unwrap_or(own);
     json!({
         "subresource": part.name(), "verbs": part.verbs(),
         "responseKind": {"group": group, "version": version, "kind": kind},
+    })
+}
+
+fn measured_value(measured: &Measured) -> Value {
+    json!({
+        "resource": measured.plural(), "singularResource": "",
+        "scope": scope(measured.namespaced()), "verbs": Measured::VERBS,
+        "responseKind": {
+            "group": Measured::GROUP, "version": Measured::VERSION, "kind": measured.kind(),
+        },
     })
 }
 

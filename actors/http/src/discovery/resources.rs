@@ -1,6 +1,7 @@
 //! The resources of each group and version (`metav1` `APIResourceList`).
 
 use crate::served::{self, Part, Served};
+use crate::usage::Measured;
 use kabuki_model::review::ReviewKind;
 use serde_json::{Value, json};
 
@@ -8,7 +9,8 @@ use serde_json::{Value, json};
 pub fn group_versions() -> Vec<(&'static str, &'static str)> {
     let kinds = served::all().iter().map(|s| (s.group, s.version));
     let reviews = ReviewKind::ALL.iter().map(|k| (k.group(), k.version()));
-    let mut all: Vec<_> = kinds.chain(reviews).collect();
+    let measured = [(Measured::GROUP, Measured::VERSION)];
+    let mut all: Vec<_> = kinds.chain(reviews).chain(measured).collect();
     all.sort_unstable();
     all.dedup();
     all
@@ -44,16 +46,31 @@ pub(super) fn reviews_of(group: &str, version: &str) -> impl Iterator<Item = Rev
     all.filter(move |k| k.group() == group && k.version() == version)
 }
 
+/// What is measured and never stored.
+pub(super) fn measured_of(group: &str, version: &str) -> &'static [Measured] {
+    match (group, version) {
+        (Measured::GROUP, Measured::VERSION) => Measured::ALL,
+        _ => &[],
+    }
+}
+
 pub(super) fn resource_list(group: &str, version: &str) -> Value {
     let mut resources: Vec<Value> = Vec::new();
     for served in of(group, version) {
         resources.push(whole(served));
-        resources.extend(served.parts().into_iter().map(|part| part_of(served, part)));
+        resources.extend(served.parts().map(|part| part_of(served, part)));
     }
     resources.extend(reviews_of(group, version).map(|review| {
         json!({
             "name": review.plural(), "singularName": review.singular(),
             "namespaced": review.namespaced(), "kind": review.kind(), "verbs": ["create"],
+        })
+    }));
+    resources.extend(measured_of(group, version).iter().map(|measured| {
+        json!({
+            "name": measured.plural(), "singularName": "",
+            "namespaced": measured.namespaced(), "kind": measured.kind(),
+            "verbs": Measured::VERBS,
         })
     }));
     let group_version = match group {
@@ -87,7 +104,7 @@ fn part_of(served: &Served, part: Part) -> Value {
         "name": format!("{}/{}", names.plural, part.name()), "singularName": "",
         "namespaced": names.namespaced, "kind": names.kind, "verbs": part.verbs(),
     });
-    if let Some((group, version, kind)) = part.kind() {
+    if let Some((group, version, kind)) = served.kind_of(part) {
         value["kind"] = kind.into();
         if (group, version) != (served.group, served.version) {
             value["group"] = group.into();

@@ -2,7 +2,7 @@
 
 use super::exposition::Exposition;
 use crate::request::RequestInfo;
-use crate::served;
+use crate::served::{self, Part};
 use http::StatusCode;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,24 +12,6 @@ use std::time::Duration;
 const BOUNDS: [f64; 12] = [
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0,
 ];
-/// Parts of objects that have a label of their own; any other text that a client sends has not.
-const PARTS: &[&str] = &[
-    "",
-    "attach",
-    "binding",
-    "ephemeralcontainers",
-    "eviction",
-    "exec",
-    "finalize",
-    "log",
-    "portforward",
-    "proxy",
-    "resize",
-    "scale",
-    "status",
-    "token",
-];
-
 /// What kind of request something is. Made of words of ours alone, so that clients cannot make
 /// up new ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,7 +51,8 @@ impl Metrics {
             "deletecollection" => "DELETECOLLECTION",
             _ => "OTHER",
         };
-        let part = PARTS.iter().find(|p| **p == info.subresource);
+        let mut parts = std::iter::once("").chain(Part::names());
+        let part = parts.find(|p| *p == info.subresource);
         let found = served::find(&info.group, &info.version, &info.resource);
         match found.filter(|_| info.resource_request) {
             Some(served) => Label {
@@ -77,7 +60,7 @@ impl Metrics {
                 group: served.group,
                 version: served.version,
                 resource: served.kind.names.plural,
-                part: part.copied().unwrap_or("other"),
+                part: part.unwrap_or("other"),
             },
             None => Label {
                 verb,

@@ -3,6 +3,7 @@
 
 use super::document::Dialect;
 use crate::served::Served;
+use crate::usage::Measured;
 use kabuki_model::k8s_openapi;
 use kabuki_model::review::ReviewKind;
 use kabuki_model::schema::{self, Arity, Field, ListType, Message};
@@ -29,6 +30,9 @@ pub(super) const BINDING: &str = "io.k8s.api.core.v1.Binding";
 pub(super) const EVICTION: &str = "io.k8s.api.policy.v1.Eviction";
 /// See [`SCALE`].
 pub(super) const TOKEN_REQUEST: &str = "io.k8s.api.authentication.v1.TokenRequest";
+
+/// What the definitions of figures begin with.
+const METRICS: &str = "io.k8s.metrics.pkg.apis.metrics.v1beta1.";
 
 /// Definitions by name.
 pub(super) struct Definitions {
@@ -68,27 +72,37 @@ impl Definitions {
     /// A kind, its list and the kinds of its parts; gives the name of its definition.
     pub(super) fn kind(&mut self, served: &Served) -> String {
         let names = &served.kind.names;
-        let name = self.add(served.kind.schema());
+        let name = self.add(served.schema());
         self.mark(&name, served.group, served.version, names.kind);
+        self.list(
+            &name,
+            (served.group, served.version, names.kind),
+            names.plural,
+        );
+        name
+    }
+
+    /// The list of a kind.
+    fn list(&mut self, name: &str, about: (&str, &str, &str), plural: &str) {
+        let (group, version, kind) = about;
         let list = format!("{name}List");
-        let kind = format!("{}List", names.kind);
+        let kind = format!("{kind}List");
         let list_schema = json!({
-            "description": format!("{kind} is a list of {}.", names.plural),
+            "description": format!("{kind} is a list of {plural}."),
             "type": "object",
             "required": ["items"],
             "properties": {
                 "apiVersion": {"type": "string", "description": "The version of the schema."},
                 "kind": {"type": "string", "description": "The kind of the object."},
                 "items": {
-                    "type": "array", "description": format!("The {}.", names.plural),
+                    "type": "array", "description": format!("The {plural}."),
                     "items": {"$ref": format!("#/$defs/{name}")},
                 },
                 "metadata": {"$ref": format!("#/$defs/{LIST_META}")},
             },
         });
         self.insert(&list, list_schema);
-        self.mark(&list, served.group, served.version, &kind);
-        name
+        self.mark(&list, group, version, &kind);
     }
 
     /// The kind of a part with its own: `Scale`, `Binding`.
@@ -107,6 +121,62 @@ impl Definitions {
         self.add(schema.to_value());
         self.mark(name, kind.0, kind.1, kind.2);
         Some(name)
+    }
+
+    /// Figures, and their list; gives the name of their definition.
+    pub(super) fn measured(&mut self, measured: Measured) -> String {
+        let meta =
+            schemars::schema_for!(k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta);
+        let meta = self.add(meta.to_value());
+        let quantity =
+            schemars::schema_for!(k8s_openapi::apimachinery::pkg::api::resource::Quantity);
+        let quantity = self.add(quantity.to_value());
+        let text = |about: &str| json!({"type": "string", "description": about});
+        let refer = |name: &str| json!({"$ref": format!("#/$defs/{name}")});
+        let usage = json!({
+            "type": "object", "description": "What is used, by resource.",
+            "additionalProperties": refer(&quantity),
+        });
+        let (own, value) = match measured {
+            Measured::Nodes => ("usage", usage),
+            Measured::Pods => {
+                let container = format!("{METRICS}ContainerMetrics");
+                let schema = json!({
+                    "description": "What a container uses.", "type": "object",
+                    "required": ["name", "usage"],
+                    "properties": {"name": text("The container."), "usage": usage},
+                });
+                self.insert(&container, schema);
+                let about = "What each of its containers uses.";
+                let list =
+                    json!({"type": "array", "description": about, "items": refer(&container)});
+                ("containers", list)
+            }
+        };
+        let kind = measured.kind();
+        let name = format!("{METRICS}{kind}");
+        let mut schema = json!({
+            "description": format!("{kind} is what one of the {} uses.", measured.plural()),
+            "type": "object", "required": ["timestamp", "window", own],
+            "properties": {
+                "apiVersion": text("The version of the schema."),
+                "kind": text("The kind of the object."),
+                "metadata": refer(&meta),
+                "timestamp": {
+                    "type": "string", "format": "date-time", "description": "When it was measured.",
+                },
+                "window": text("Over which time it was measured, up to the timestamp."),
+            },
+        });
+        schema["properties"][own] = value;
+        self.insert(&name, schema);
+        self.mark(&name, Measured::GROUP, Measured::VERSION, kind);
+        self.list(
+            &name,
+            (Measured::GROUP, Measured::VERSION, kind),
+            measured.plural(),
+        );
+        name
     }
 
     /// An object that is answered and never stored.

@@ -4,6 +4,7 @@ use super::definitions::Definitions;
 use super::paths;
 use crate::discovery::group_versions;
 use crate::served;
+use crate::usage::Measured;
 use kabuki_model::review::ReviewKind;
 use serde_json::{Map, Value, json};
 
@@ -74,10 +75,16 @@ fn gather(
         let name = definitions.kind(served);
         let mut parts = Vec::new();
         for part in served.parts() {
-            let own = part.kind().and_then(|kind| definitions.part(kind));
+            let own = served.kind_of(part).and_then(|kind| definitions.part(kind));
             parts.push((part, own));
         }
         paths::of_kind(dialect, served, &name, &parts, paths);
+    }
+    if (group, version) == (Measured::GROUP, Measured::VERSION) {
+        for measured in Measured::ALL {
+            let name = definitions.measured(*measured);
+            paths::of_measured(dialect, *measured, &name, paths);
+        }
     }
     let reviews = ReviewKind::ALL.iter().copied();
     for review in reviews.filter(|r| r.group() == group && r.version() == version) {

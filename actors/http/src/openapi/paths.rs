@@ -3,6 +3,7 @@
 use super::definitions::{DELETE_OPTIONS, PATCH, STATUS};
 use super::document::Dialect;
 use crate::served::{Part, Served};
+use crate::usage::Measured;
 use kabuki_model::review::ReviewKind;
 use serde_json::{Map, Value, json};
 
@@ -138,7 +139,7 @@ pub(super) fn of_kind(
     }
     for (part, own) in parts {
         let path = format!("{object}/{}", part.name());
-        let about = part.kind().unwrap_or(about);
+        let about = served.kind_of(*part).unwrap_or(about);
         let name = own.unwrap_or(name);
         let operations: Vec<Operation> = part
             .verbs()
@@ -156,6 +157,28 @@ pub(super) fn of_kind(
             add(dialect, paths, &path, about, &operations);
         }
     }
+}
+
+/// The paths of figures.
+pub(super) fn of_measured(
+    dialect: Dialect,
+    measured: Measured,
+    name: &str,
+    paths: &mut Map<String, Value>,
+) {
+    let root = root(Measured::GROUP, Measured::VERSION);
+    let about = (Measured::GROUP, Measured::VERSION, measured.kind());
+    let list = format!("{name}List");
+    let everywhere = format!("{root}/{}", measured.plural());
+    let collection = match measured.namespaced() {
+        true => format!("{root}/namespaces/{{namespace}}/{}", measured.plural()),
+        false => everywhere.clone(),
+    };
+    for path in [&everywhere, &collection] {
+        add(dialect, paths, path, about, &[get(&list, "list")]);
+    }
+    let object = format!("{collection}/{{name}}");
+    add(dialect, paths, &object, about, &[get(name, "get")]);
 }
 
 /// The path of an object that is answered and never stored.

@@ -7,7 +7,7 @@
 
 mod decode;
 mod encode;
-mod wire;
+pub(crate) mod wire;
 
 use kabuki_model::schema::{self, Message};
 use serde_json::Value;

@@ -103,7 +103,7 @@ pub(super) fn push_row(
         }
         Include::Object => {
             buffer.extend_from_slice(b",\"object\":");
-            buffer.extend_from_slice(&object.to_json());
+            buffer.extend_from_slice(&served.shown(object)?.to_json());
         }
     }
     buffer.push(b'}');

@@ -1,5 +1,8 @@
+mod handed;
 mod hostile;
 mod recorder;
+mod several;
+mod usage;
 mod walk;
 mod watches;
 

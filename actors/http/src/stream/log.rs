@@ -9,12 +9,22 @@ use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use kabuki_model::status::Cause;
 use kabuki_model::{Resource, StatusError};
-use kabuki_protocol::node::{FromNode, LogRequest, NodeRequest};
+use kabuki_protocol::node::{FromNode, LogRequest, LogStream, NodeRequest, PodRef};
 use std::io;
 
 /// Serves a log.
 pub(super) async fn serve(context: &Context) -> Result<Response, StatusError> {
-    let request = read(context, Timestamp::now())?;
+    let container = context.query.text("container");
+    of(context, target::pod(context), container).await
+}
+
+/// The log of a container, as the query asks for it.
+pub(super) async fn of(
+    context: &Context,
+    pod: PodRef,
+    container: &str,
+) -> Result<Response, StatusError> {
+    let request = read(context, pod, container, Timestamp::now())?;
     let node = target::open(context, NodeRequest::Logs(request)).await?;
     let pieces = stream::unfold(Some(node), |node| async {
         let mut node = node?;
@@ -34,7 +44,12 @@ pub(super) async fn serve(context: &Context) -> Result<Response, StatusError> {
     Ok(answer(StatusCode::OK, TEXT, streamed(pieces)))
 }
 
-fn read(context: &Context, now: Timestamp) -> Result<LogRequest, StatusError> {
+fn read(
+    context: &Context,
+    pod: PodRef,
+    container: &str,
+    now: Timestamp,
+) -> Result<LogRequest, StatusError> {
     let query = &context.query;
     let mut causes = Vec::new();
     let mut number = |name: &str, least: i64| -> Result<Option<u64>, StatusError> {
@@ -55,14 +70,26 @@ fn read(context: &Context, now: Timestamp) -> Result<LogRequest, StatusError> {
         let why = "at most one of `sinceTime` or `sinceSeconds` may be specified";
         causes.push(Cause::forbidden("sinceSeconds", why));
     }
-    match query.text("stream") {
-        "" | "All" => {}
-        other => {
-            causes.push(Cause::unsupported("stream", other, &["All"]));
+    let stream = match query.text("stream") {
+        "" | "All" => LogStream::All,
+        one @ ("Stdout" | "Stderr") => {
+            if tail_lines.is_some() {
+                let why = "`tailLines` and specific `stream` are mutually exclusive for now";
+                causes.push(Cause::forbidden("tailLines", why));
+            }
+            match one {
+                "Stdout" => LogStream::Stdout,
+                _ => LogStream::Stderr,
+            }
         }
-    }
+        other => {
+            let all = &["All", "Stderr", "Stdout"];
+            causes.push(Cause::unsupported("stream", other, all));
+            LogStream::All
+        }
+    };
     if !causes.is_empty() {
-        let (kind, name) = ("PodLogOptions", &context.info.name);
+        let (kind, name) = ("PodLogOptions", &pod.name);
         let resource = Resource::named(kind);
         return Err(StatusError::invalid(kind, &resource, name, causes));
     }
@@ -79,13 +106,14 @@ fn read(context: &Context, now: Timestamp) -> Result<LogRequest, StatusError> {
     };
     let nanoseconds = |t: Timestamp| i64::try_from(t.as_nanosecond()).unwrap_or(i64::MIN);
     Ok(LogRequest {
-        pod: target::pod(context),
-        container: query.text("container").to_string(),
+        pod,
+        container: container.to_string(),
         follow: query.flag("follow"),
         previous: query.flag("previous"),
         tail_lines,
         since_ns: since.map(nanoseconds),
         timestamps: query.flag("timestamps"),
         limit_bytes,
+        stream,
     })
 }

@@ -3,11 +3,13 @@
 mod carry;
 mod target;
 
+use super::upgrade::begin;
+use super::websocket::has_token;
 use crate::request::Context;
-use crate::response::{Response, holding};
+use crate::response::{Response, full, holding};
 use http::header::{AUTHORIZATION, CONNECTION, HOST, HeaderName, HeaderValue, LOCATION, TE};
 use http::header::{PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TRAILER, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -36,11 +38,10 @@ pub(super) async fn serve(
     context: &Context,
     request: http::Request<Incoming>,
 ) -> Result<Response, StatusError> {
-    if request.headers().contains_key(UPGRADE) {
-        return Err(StatusError::bad_request(
-            "a proxied connection cannot be upgraded; use port-forward",
-        ));
-    }
+    let upgrade = match has_token(&context.headers, CONNECTION, "upgrade") {
+        true => context.headers.get(UPGRADE).cloned(),
+        false => None,
+    };
     let target = target::find(context).await?;
     let node = super::target::open(context, target.request()).await?;
     let (stream, pumps) = carry::connect(node);
@@ -54,25 +55,68 @@ pub(super) async fn serve(
     tasks.spawn(pumps);
     tasks.spawn(async move {
         // Its failure is that of the request on it.
-        let _ = connection.await;
+        let _ = connection.with_upgrades().await;
     });
-    let (head, body) = request.into_parts();
-    let mut handed = http::Request::new(body);
-    *handed.method_mut() = head.method;
-    *handed.uri_mut() = uri(context, head.uri.query())?;
-    *handed.headers_mut() = head.headers;
+    let mut handed = http::Request::new(full(""));
+    *handed.method_mut() = request.method().clone();
+    *handed.uri_mut() = uri(context, request.uri().query())?;
+    handed.headers_mut().clone_from(&context.headers);
     forwardable(handed.headers_mut(), context, &target.host());
+    let mut waiting = None;
+    match upgrade {
+        Some(protocol) => {
+            let headers = handed.headers_mut();
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(UPGRADE, protocol);
+            waiting = Some(request);
+        }
+        None => *handed.body_mut() = request.into_body().map_err(io::Error::other).boxed_unsync(),
+    }
     let answering = tokio::time::timeout(ANSWER_LIMIT, sender.send_request(handed));
     let answered = answering
         .await
         .map_err(|_| unreachable(&"no answer in time"))?;
-    let (mut head, body) = answered.map_err(|e| unreachable(&e))?.into_parts();
+    let answered = answered.map_err(|e| unreachable(&e))?;
+    if answered.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let Some(request) = waiting else {
+            return Err(unreachable(&"it changed the protocol without being asked"));
+        };
+        return switched(context, request, answered, tasks).await;
+    }
+    let (mut head, body) = answered.into_parts();
     for name in &HOP_BY_HOP {
         head.headers.remove(name);
     }
     relocate(&mut head.headers, context);
     let body = body.map_err(io::Error::other).boxed_unsync();
     Ok(Response::from_parts(head, holding(body, (tasks, sender))))
+}
+
+/// Joins the client's connection with the pod's, both of another protocol now.
+async fn switched(
+    context: &Context,
+    request: http::Request<Incoming>,
+    mut answered: http::Response<Incoming>,
+    tasks: JoinSet<()>,
+) -> Result<Response, StatusError> {
+    let upgrading = hyper::upgrade::on(&mut answered);
+    begin(context, request, move |mut client| async move {
+        let _carrying = tasks;
+        match upgrading.await {
+            Ok(upgraded) => {
+                let mut pod = TokioIo::new(upgraded);
+                // Its failure is the end of the connection, which both sides see.
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut pod).await;
+            }
+            Err(error) => tracing::debug!(%error, "a proxied connection was not upgraded"),
+        }
+    })
+    .await?;
+    let (head, _) = answered.into_parts();
+    let mut response = Response::new(full(""));
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers;
+    Ok(response)
 }
 
 /// The path of `proxy` itself, and what follows it:

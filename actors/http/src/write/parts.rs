@@ -11,11 +11,13 @@ use crate::response::{Response, answer, full};
 use crate::served::{Part, Served};
 use http::StatusCode;
 use hyper::body::Incoming;
+use kabuki_model::k8s_openapi::api::core::v1::Pod;
 use kabuki_model::request::{Answer, Binding, Content, DeleteOptions, Request};
 use kabuki_model::review::ReviewKind;
 use kabuki_model::status::Cause;
-use kabuki_model::{ObjectKey, StatusError};
+use kabuki_model::{ObjectKey, Resource, StatusError, Stored};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// Binds a pod to a node (`v1` `Binding`).
 pub async fn bind(
@@ -44,20 +46,17 @@ pub async fn bind(
         None | Some("") => return refuse("pods", Cause::required("target.name", "")),
         Some(node) => node,
     };
-    if options::dry_run(context, "CreateOptions")? {
-        return Err(StatusError::bad_request(
-            "a binding cannot be tried with dryRun: send it without",
-        ));
-    }
-    let uid = match sent.pointer("/metadata/uid").and_then(Value::as_str) {
-        Some(uid) if !uid.is_empty() => uid.into(),
+    let dry_run = options::dry_run(context, "CreateOptions")?;
+    let given = sent.pointer("/metadata/uid").and_then(Value::as_str);
+    let given = given.filter(|uid| !uid.is_empty());
+    let uid = match given {
+        Some(uid) if !dry_run => uid.into(),
         _ => {
-            let found = context.perform(Request::Get {
-                key: pod.clone(),
-                subresource: None,
-            });
-            let found = found.await?.into_object();
-            let found = found.ok_or_else(|| StatusError::not_found(&pod))?;
+            let found = stored(context, pod.clone()).await?;
+            if dry_run {
+                would_bind(context, &found, given, node).await?;
+                return done(&negotiated);
+            }
             found.uid.clone()
         }
     };
@@ -75,6 +74,37 @@ pub async fn bind(
             "a binding was answered with no outcome",
         )),
     }
+}
+
+async fn stored(context: &Context, key: ObjectKey) -> Result<Arc<Stored>, StatusError> {
+    let get = Request::Get {
+        key: key.clone(),
+        subresource: None,
+    };
+    let found = context.perform(get).await?.into_object();
+    found.ok_or_else(|| StatusError::not_found(&key))
+}
+
+/// Refuses a binding that would be refused, without binding.
+async fn would_bind(
+    context: &Context,
+    pod: &Stored,
+    uid: Option<&str>,
+    node: &str,
+) -> Result<(), StatusError> {
+    if let Some(uid) = uid.filter(|uid| **uid != *pod.uid) {
+        let why = format!(
+            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            pod.uid
+        );
+        return Err(StatusError::conflict(&pod.key, &why));
+    }
+    stored(context, ObjectKey::new(Resource::NODES, "", node)).await?;
+    let typed = pod.typed::<Pod>();
+    let typed = typed.map_err(|e| StatusError::internal(format!("{e}: {}", e.source)))?;
+    let mut bound = (*typed).clone();
+    kabuki_model::kind::pod::bind(&mut bound, node, jiff::Timestamp::now())
+        .map_err(|e| StatusError::conflict(&pod.key, &e.to_string()))
 }
 
 /// Asks a pod to leave its node (`policy/v1` `Eviction`).

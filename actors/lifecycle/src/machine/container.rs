@@ -34,6 +34,7 @@ impl PodMachine {
         if ready && container.image == Image::Ready {
             container.life = Life::Creating;
             let instance = container.next_instance();
+            self.note_actual(&instance.container);
             self.emit(Effect::CreateContainer(instance));
         }
     }

@@ -2,6 +2,7 @@
 
 use super::fact::Instance;
 use jiff::Timestamp;
+use kabuki_model::kind::pod::Totals;
 
 /// When an image is looked for at its registry (`imagePullPolicy`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,8 +63,9 @@ pub enum Effect {
     Signal(Instance),
     /// Kill it; `ContainerExited` follows.
     Kill(Instance),
-    /// Run a hook of a running instance: `HookEnded`, unless the instance ends first. It is not
-    /// run twice, so the state is stored before it begins.
+    /// Run a hook of a running instance: `HookEnded`, unless the instance ends first. The state is
+    /// stored before it begins: whoever adopts the pod asks again, which means to wait for the
+    /// command that runs already, or to repeat what cannot be waited for.
     RunHook {
         /// Of which instance.
         instance: Instance,
@@ -83,6 +85,19 @@ pub enum Effect {
     WakeAt(Timestamp),
     /// Report the status.
     StatusChanged,
+    /// Find out whether the node has room for the pod with other resources: `RoomDecided`, and
+    /// once more when a refusal no longer holds.
+    AskForRoom {
+        /// What the pod would take.
+        requests: Totals,
+    },
+    /// Give running instances what was granted: `ResourcesApplied`.
+    ApplyResources {
+        /// Which of them.
+        containers: Vec<Instance>,
+        /// Whether the pod's own bounds may be tightened: else they are only widened.
+        whole: bool,
+    },
     /// The pod's life is over: report the last status, then forget it.
     Finished {
         /// Whether the API still has it and must be told to let it go.

@@ -2,8 +2,10 @@
 
 use super::effect::HookKind;
 use crate::probe::ProbeKind;
+use crate::resize::Verdict;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use kabuki_model::kind::pod::Totals;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -198,5 +200,21 @@ pub enum Fact {
         probe: ProbeKind,
         /// Whether it succeeds now.
         healthy: bool,
+    },
+    /// Whether the node has room for the pod with other resources.
+    RoomDecided {
+        /// What it would take.
+        requests: Totals,
+        /// The answer.
+        verdict: Verdict,
+    },
+    /// Instances were given what was granted, or not.
+    ResourcesApplied {
+        /// Which of them.
+        containers: Vec<Instance>,
+        /// Whether the pod as a whole was given it too.
+        whole: bool,
+        /// Why not.
+        error: Option<String>,
     },
 }

@@ -2,12 +2,14 @@
 //! with the sandbox and what is found running in it.
 
 use super::container::ended;
+use super::effect::HookKind;
 use super::fact::{Seen, SeenContainer};
 use super::state::{Container, Ended, Health, Hook, Image, Life, PodState, Sandbox, Volumes};
 use super::{Effect, PodMachine};
 use crate::containers::Role;
+use crate::resize::{self, Shares};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodStatus};
 
 /// A container whose end nobody saw (kubelet's words).
 const UNKNOWN: &str = "ContainerStatusUnknown";
@@ -48,12 +50,27 @@ pub(super) fn from_api(pod: &Pod) -> PodState {
         }
         state.containers.push(container);
     }
+    state.resize.granted = held_shares(status, pod);
     let others = status.container_statuses.iter().flatten();
     let added = status.ephemeral_container_statuses.iter().flatten();
     for held in others.chain(added) {
         state.containers.push(from_status(held, ended_for_good));
     }
     state
+}
+
+/// What an earlier life of the pod had been granted, where the manifest wants something else now.
+fn held_shares(status: &PodStatus, pod: &Pod) -> Shares {
+    let wanted = pod.spec.as_ref().map(resize::wanted).unwrap_or_default();
+    let statuses = status.container_statuses.iter().flatten();
+    let all = statuses.chain(status.init_container_statuses.iter().flatten());
+    let held = all.filter(|s| wanted.contains_key(&s.name));
+    held.filter_map(|s| {
+        let mut share = s.resources.clone()?;
+        share.requests = s.allocated_resources.clone().or(share.requests);
+        Some((s.name.clone(), share))
+    })
+    .collect()
 }
 
 fn from_status(status: &ContainerStatus, ended_for_good: bool) -> Container {
@@ -179,20 +196,23 @@ impl PodMachine {
                 if newer {
                     container.health = Health::default();
                 }
-                // A hook is not run twice: one that was running has ended.
-                if container.health.post_start == Hook::Running {
-                    container.health.post_start = Hook::Done;
+                // Commands go on in the meantime, so that this one is only waited for.
+                let after = container.health.post_start == Hook::Running;
+                let (mut before, mut asked) = (false, false);
+                if let Some(stop) = &mut container.stop {
+                    before = stop.pre_stop == Hook::Running;
+                    asked = stop.asked_at.is_some();
+                    stop.killed = false;
                 }
-                let Some(stop) = &mut container.stop else {
-                    return;
-                };
-                if stop.pre_stop == Hook::Running {
-                    stop.pre_stop = Hook::Done;
-                    stop.late = true;
+                for (_, hook) in [(after, HookKind::PostStart), (before, HookKind::PreStop)]
+                    .into_iter()
+                    .filter(|(runs, _)| *runs)
+                {
+                    let instance = seen.instance.clone();
+                    self.emit(Effect::RunHook { instance, hook });
                 }
-                stop.killed = false;
                 // Whether the signal went out before the agent ended is not known: once more.
-                if stop.asked_at.is_some() {
+                if asked {
                     self.emit(Effect::Signal(seen.instance.clone()));
                 }
             }

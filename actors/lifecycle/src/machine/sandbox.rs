@@ -47,6 +47,8 @@ impl PodMachine {
         };
         if due && self.is_wanted() {
             self.state.sandbox = Sandbox::Preparing;
+            self.state.resize.whole = self.state.resize.granted.clone();
+            self.state.resize.widened = self.state.resize.granted.clone();
             self.emit(Effect::PrepareSandbox);
         }
     }

@@ -1,6 +1,7 @@
 //! What the machine remembers. All of it survives the agent: it is stored with the sandbox.
 
 use super::backoff::Backoff;
+use super::resize::Resize;
 use crate::containers::Role;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,9 @@ pub struct PodState {
     pub final_phase: Option<String>,
     /// The conditions with their times, by type.
     pub conditions: BTreeMap<String, Condition>,
+    /// What the containers have, and what is to come of a resize.
+    #[serde(default)]
+    pub resize: Resize,
     /// Nothing of the pod is left.
     pub finished: bool,
 }

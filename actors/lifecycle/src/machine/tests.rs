@@ -4,5 +4,6 @@ mod health;
 mod init;
 mod life;
 mod property;
+mod resize;
 mod resume;
 mod world;

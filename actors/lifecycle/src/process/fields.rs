@@ -3,6 +3,7 @@
 use super::ConfigError;
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceFieldSelector};
 use kabuki_model::quantity::Quantity;
+use std::collections::BTreeMap;
 
 /// What the node adds to the manifest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct NodeResources {
     pub memory: i64,
     /// Bytes.
     pub ephemeral_storage: i64,
+    /// Bytes of huge pages, by the name of the resource.
+    pub hugepages: BTreeMap<String, i64>,
 }
 
 /// The value of a field of the pod (`fieldRef`).
@@ -158,7 +161,7 @@ mod tests {
     #[test]
     fn resources_are_divided_and_rounded_up_and_default_to_the_nodes() {
         let pod: Pod = serde_json::from_value(json!({"spec": {"containers": [{
-            "name": "web", "resources": {"limits": {"cpu": "1500m", "memory": "100Mi"}},
+            "name": "web", "resources": {"limits": {"cpu": "1500m", "memory": "100Mi", "hugepages-2Mi": "4Mi"}},
         }]}}))
         .expect("a pod");
         let own = &pod.spec.as_ref().expect("spec").containers[0];
@@ -166,6 +169,7 @@ mod tests {
             cpu_milli: 4000,
             memory: 1 << 30,
             ephemeral_storage: 5,
+            ..NodeResources::default()
         };
         let value = |what: &str, divisor: &str| {
             let selector = serde_json::from_value(json!({"resource": what, "divisor": divisor}));
@@ -176,6 +180,8 @@ mod tests {
         assert_eq!(value("limits.memory", "1Mi").as_deref(), Ok("100"));
         assert_eq!(value("requests.memory", "1").as_deref(), Ok("0"));
         assert_eq!(value("limits.ephemeral-storage", "2").as_deref(), Ok("3"));
+        assert_eq!(value("limits.hugepages-2Mi", "1Mi").as_deref(), Ok("4"));
+        assert_eq!(value("requests.hugepages-1Gi", "1").as_deref(), Ok("0"));
         assert!(value("cpu", "1").is_err());
     }
 

@@ -1,6 +1,6 @@
 //! `conditions` (Kubernetes, "Pod conditions").
 
-use super::whole_seconds;
+use super::{resize, whole_seconds};
 use crate::containers::{self, Role};
 use crate::machine::{Condition, Container, PodState, Sandbox};
 use jiff::Timestamp;
@@ -19,6 +19,7 @@ pub(super) fn of(
     pod: &Pod,
     state: &mut PodState,
     phase: &str,
+    resizing: bool,
     now: Timestamp,
 ) -> Vec<PodCondition> {
     let containers_ready = containers_ready(pod, state, phase);
@@ -40,8 +41,23 @@ pub(super) fn of(
         .collect();
     let foreign = held
         .iter()
-        .filter(|h| !conditions.iter().any(|c| c.type_ == h.type_));
+        .filter(|h| !conditions.iter().any(|c| c.type_ == h.type_))
+        .filter(|h| !resize::OWN.contains(&h.type_.as_str()));
     let foreign: Vec<PodCondition> = foreign.cloned().collect();
+    for condition in resize::of(state, resizing) {
+        let value = Value {
+            type_: condition.type_,
+            status: true,
+            reason: condition.reason,
+            message: condition.message,
+        };
+        let mut timed = timed(pod, held, state, value, now);
+        timed.observed_generation = condition.generation.or(timed.observed_generation);
+        conditions.push(timed);
+    }
+    state.conditions.retain(|name, _| {
+        !resize::OWN.contains(&name.as_str()) || conditions.iter().any(|c| c.type_ == *name)
+    });
     conditions.extend(foreign);
     conditions
 }

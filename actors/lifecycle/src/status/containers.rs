@@ -2,10 +2,10 @@
 
 use super::whole_seconds;
 use crate::containers::{self, Role};
-use crate::machine::{Container, Ended, Image, Life, PodState};
+use crate::machine::{Container, Ended, Image, Life, PodState, Resize};
 use k8s_openapi::api::core::v1::{
     self as core, ContainerState, ContainerStateRunning, ContainerStateTerminated,
-    ContainerStateWaiting, ContainerStatus, Pod,
+    ContainerStateWaiting, ContainerStatus, Pod, ResourceRequirements,
 };
 
 /// What a container waits for that nothing has gone wrong with.
@@ -23,7 +23,7 @@ pub(super) fn of(pod: &Pod, state: &PodState, list: &str) -> Vec<ContainerStatus
     let mut statuses: Vec<ContainerStatus> = listed
         .map(|c| {
             let spec = containers::container(pod, &c.name).map(|(_, c)| c);
-            one(uid, spec.as_deref(), c, plain)
+            one(uid, spec.as_deref(), c, &state.resize, plain)
         })
         .collect();
     if list != Role::Init.list() {
@@ -36,11 +36,10 @@ fn one(
     uid: &str,
     spec: Option<&core::Container>,
     container: &Container,
+    resize: &Resize,
     plain: &str,
 ) -> ContainerStatus {
-    let resources = spec
-        .and_then(|s| s.resources.clone())
-        .filter(|r| *r != Default::default());
+    let (resources, allocated) = shares(spec, container, resize);
     let started = container.is_started(spec);
     let (started, ready) = match container.role {
         Role::Main | Role::Sidecar => (Some(started), container.is_ready(spec)),
@@ -68,10 +67,25 @@ fn one(
         stop_signal: spec
             .and_then(|s| s.lifecycle.as_ref())
             .and_then(|l| l.stop_signal.clone()),
-        allocated_resources: resources.as_ref().and_then(|r| r.requests.clone()),
+        allocated_resources: allocated.and_then(|r| r.requests),
         resources,
         ..ContainerStatus::default()
     }
+}
+
+/// What a container has and what it was granted.
+fn shares(
+    spec: Option<&core::Container>,
+    container: &Container,
+    resize: &Resize,
+) -> (Option<ResourceRequirements>, Option<ResourceRequirements>) {
+    let plain = || spec.and_then(|s| s.resources.clone());
+    let granted = resize.granted.get(&container.name).cloned().or_else(plain);
+    let actual = resize.actual.get(&container.name).cloned();
+    let actual = actual.filter(|_| container.is_live());
+    let said = |share: &ResourceRequirements| *share != ResourceRequirements::default();
+    let actual = actual.or_else(|| granted.clone());
+    (actual.filter(said), granted.filter(said))
 }
 
 /// `kabuki://` and the id of [`instance_id`].

@@ -4,6 +4,7 @@
 use super::metadata::validate_metadata;
 use super::rules::{KindRules, Scale};
 use crate::object::canonical_json;
+use crate::schema;
 use crate::status::{Cause, CauseReason};
 use bytes::Bytes;
 use k8s_openapi::Metadata;
@@ -68,40 +69,32 @@ pub(super) struct Typed<R: KindRules>(R::Object);
 
 impl<R: KindRules> Typed<R> {
     pub(super) fn decode(value: Value) -> Result<Decoded, Cause> {
-        let mut unknown = Vec::new();
-        let mut track = serde_path_to_error::Track::new();
-        let tracked = serde_path_to_error::Deserializer::new(value, &mut track);
-        let mut note = |path: serde_ignored::Path| unknown.push(dotted(&path.to_string()));
-        let decoded: Result<R::Object, _> =
-            serde::Deserialize::deserialize(serde_ignored::Deserializer::new(tracked, &mut note));
-        match decoded {
+        let wrong = |field: String, message: String| Cause {
+            reason: CauseReason::FieldValueTypeInvalid,
+            field,
+            message,
+        };
+        let names = &R::NAMES;
+        let version = super::registry::api_version(names.group, names.version);
+        let Some(of) = schema::find(&version, names.kind) else {
+            let message = format!("the fields of {version} {} are not known", names.kind);
+            return Err(wrong(String::new(), message));
+        };
+        let unknown = schema::check(of, &value).map_err(|e| wrong(e.field, e.message))?;
+        match serde_json::from_value(value) {
             Ok(object) => Ok(Decoded {
                 object: Box::new(Self(object)),
                 unknown,
             }),
-            Err(error) => Err(Cause {
-                reason: CauseReason::FieldValueTypeInvalid,
-                field: track.path().to_string(),
-                message: error.to_string(),
-            }),
+            // The table says what the type can hold; should it err, the place is not known.
+            Err(error) => Err(wrong(String::new(), error.to_string())),
         }
     }
-}
 
-/// `a.?.0.b` (how the tracker writes optional values and indices) as `a[0].b`.
-fn dotted(path: &str) -> String {
-    let mut out = String::new();
-    for part in path.split('.').filter(|p| *p != "?") {
-        if !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()) {
-            out.push_str(&format!("[{part}]"));
-        } else {
-            if !out.is_empty() {
-                out.push('.');
-            }
-            out.push_str(part);
-        }
+    /// From what is known to be an object of the kind: nothing is said of where it is not.
+    pub(super) fn decode_stored(json: &[u8]) -> serde_json::Result<Box<dyn AnyObject>> {
+        Ok(Box::new(Self(serde_json::from_slice(json)?)))
     }
-    out
 }
 
 fn same<R: KindRules>(other: &dyn AnyObject) -> Option<&R::Object> {

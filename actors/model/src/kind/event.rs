@@ -1,5 +1,6 @@
 //! `v1` `Event` (Kubernetes API reference, "Event v1 core").
 
+use super::form::{Form, show_renamed, store_renamed};
 use super::rules::{Column, KindRules, Names};
 use crate::printing::{self, age};
 use crate::status::Cause;
@@ -13,6 +14,16 @@ pub(super) struct EventRules;
 const MAX_MESSAGE_BYTES: usize = 1024;
 /// The longest name of a reporting instance.
 const MAX_INSTANCE_BYTES: usize = 128;
+/// Fields with another name in `events.k8s.io/v1` (API reference, "Event v1 events.k8s.io").
+const RENAMED: &[(&str, &str)] = &[
+    ("involvedObject", "regarding"),
+    ("message", "note"),
+    ("reportingComponent", "reportingController"),
+    ("source", "deprecatedSource"),
+    ("firstTimestamp", "deprecatedFirstTimestamp"),
+    ("lastTimestamp", "deprecatedLastTimestamp"),
+    ("count", "deprecatedCount"),
+];
 /// Where events about objects without a namespace may be.
 const CLUSTER_EVENT_NAMESPACES: &[&str] = &["", "default", "kube-system"];
 
@@ -42,6 +53,29 @@ impl KindRules for EventRules {
         "source",
         "type",
     ];
+
+    const FORMS: &'static [Form] = &[Form {
+        group: "events.k8s.io",
+        version: "v1",
+        show: |fields| show_renamed(fields, RENAMED),
+        store: |fields| store_renamed(fields, RENAMED),
+        fields: &[
+            ("reason", "reason"),
+            ("regarding.kind", "involvedObject.kind"),
+            ("regarding.namespace", "involvedObject.namespace"),
+            ("regarding.name", "involvedObject.name"),
+            ("regarding.uid", "involvedObject.uid"),
+            ("regarding.apiVersion", "involvedObject.apiVersion"),
+            (
+                "regarding.resourceVersion",
+                "involvedObject.resourceVersion",
+            ),
+            ("regarding.fieldPath", "involvedObject.fieldPath"),
+            ("reportingController", "reportingComponent"),
+            ("type", "type"),
+        ],
+        schema: || schemars::schema_for!(k8s_openapi::api::events::v1::Event).to_value(),
+    }];
 
     fn validate(object: &Event) -> Vec<Cause> {
         let mut causes = Vec::new();

@@ -2,6 +2,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | `app_armor` | profiles by annotation |
 //! | `defaults` | what Kubernetes fills in |
 //! | `template` | the same for templates |
 //! | `validate` | what can be wrong with a spec |
@@ -9,11 +10,14 @@
 //! | `update` | what may change after creation |
 //! | `bind` | assigning a pod to a node |
 //! | `status` | what the server sets of the status, and what nobody may |
+//! | `references` | what of the API a pod refers to |
 //! | `resources` | requests in total, class of service |
 //! | `row` | the row of `kubectl get pods` |
 
+mod app_armor;
 mod bind;
 mod defaults;
+mod references;
 mod resources;
 mod row;
 mod status;
@@ -24,10 +28,15 @@ mod validate;
 
 pub use bind::{BindError, bind};
 pub use defaults::{GRACE_PERIOD_S, admit_defaults, admit_tolerations};
-pub use resources::{Qos, Totals, limit, pod_limit, pod_request, qos, request, requests, together};
+pub use references::referenced;
+pub use resources::{
+    Qos, Totals, limit, overhead, pod_limit, pod_request, qos, request, requests, together,
+};
 pub use row::display_status;
 pub use template::{default_template, validate_template};
-pub use update::validate_ephemeral_update;
+pub use update::{validate_ephemeral_update, validate_resize};
+
+pub(super) use validate::{tolerations as validate_tolerations, validate_overhead};
 
 use super::path::Path;
 use super::rules::{Column, KindRules, Names};

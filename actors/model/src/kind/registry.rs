@@ -1,18 +1,20 @@
 //! The list of kinds.
 
 use super::amounts::Amounts;
-use super::any::{Decoded, Typed};
+use super::any::{AnyObject, Decoded, Typed};
 use super::configmap::ConfigMapRules;
 use super::deployment::DeploymentRules;
 use super::endpoints::EndpointsRules;
 use super::endpointslice::EndpointSliceRules;
 use super::event::EventRules;
+use super::form::Form;
 use super::lease::LeaseRules;
 use super::namespace::NamespaceRules;
 use super::node::NodeRules;
 use super::pod::PodRules;
 use super::replicaset::ReplicaSetRules;
 use super::rules::{Column, KindRules, Names};
+use super::runtimeclass::RuntimeClassRules;
 use super::secret::SecretRules;
 use super::service::ServiceRules;
 use super::serviceaccount::ServiceAccountRules;
@@ -51,7 +53,10 @@ pub struct Kind {
     pub fields: &'static [&'static str],
     /// The columns of its table.
     pub columns: &'static [Column],
+    /// The other groups and versions that it is served in.
+    pub forms: &'static [Form],
     decode: fn(Value) -> Result<Decoded, Cause>,
+    decode_stored: fn(&[u8]) -> serde_json::Result<Box<dyn AnyObject>>,
     schema: fn() -> Value,
     amounts: OnceLock<Option<Amounts>>,
     fields_of: fn(&Stored) -> Result<FieldValues, DecodeError>,
@@ -73,7 +78,9 @@ impl Kind {
             has_generation: R::HAS_GENERATION,
             fields: R::FIELDS,
             columns: R::columns(),
+            forms: R::FORMS,
             decode: Typed::<R>::decode,
+            decode_stored: Typed::<R>::decode_stored,
             schema: || schemars::schema_for!(R::Object).to_value(),
             amounts: OnceLock::new(),
             fields_of: |o| Ok(R::fields(&*o.typed::<R::Object>()?)),
@@ -99,6 +106,14 @@ impl Kind {
     pub fn decode(&self, mut value: Value) -> Result<Decoded, Cause> {
         self.canonical_quantities(&mut value)?;
         (self.decode)(value)
+    }
+
+    /// The typed form of a stored object, without `managedFields`, to be changed or compared with.
+    ///
+    /// # Errors
+    /// It is not an object of this kind.
+    pub fn decode_stored(&self, object: &Stored) -> serde_json::Result<Box<dyn AnyObject>> {
+        (self.decode_stored)(&object.to_plain_json())
     }
 
     /// Brings the quantities of an object's JSON into canonical form.
@@ -160,6 +175,7 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
         Kind::new::<LeaseRules>(),
         Kind::new::<EndpointSliceRules>(),
         Kind::new::<ServiceCidrRules>(),
+        Kind::new::<RuntimeClassRules>(),
     ]
 });
 
@@ -185,10 +201,14 @@ pub fn by_name(name: &str) -> Option<&'static Kind> {
             || plain == k.names.singular
             || plain == k.names.kind.to_lowercase()
             || k.names.short.contains(&plain);
-        let versioned = format!("{}.{}", k.names.version, k.names.group);
+        let forms = k.forms.iter().map(|f| (f.group, f.version));
+        let mut served = std::iter::once((k.names.group, k.names.version)).chain(forms);
         named
             && rest.is_none_or(|r| {
-                r == k.names.group || r.trim_end_matches('.') == versioned.trim_end_matches('.')
+                served.any(|(group, version)| {
+                    let versioned = format!("{version}.{group}");
+                    r == group || r.trim_end_matches('.') == versioned.trim_end_matches('.')
+                })
             })
     })
 }
@@ -215,7 +235,7 @@ mod tests {
         let mut sorted = listed.clone();
         sorted.sort_unstable();
         assert_eq!(listed, sorted);
-        assert_eq!(listed.len(), 14);
+        assert_eq!(listed.len(), 15);
     }
 
     #[test]
@@ -270,5 +290,7 @@ mod tests {
         }
         assert!(by_name("deployments.batch").is_none());
         assert_eq!(by_name("ev").map(|k| k.names.kind), Some("Event"));
+        let other = by_name("events.v1.events.k8s.io");
+        assert_eq!(other.map(|k| k.names.kind), Some("Event"));
     }
 }

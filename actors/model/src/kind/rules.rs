@@ -143,6 +143,9 @@ pub trait KindRules: Send + Sync + 'static {
     /// The names of [`KindRules::fields`], so that an unknown one can be refused.
     const FIELDS: &'static [&'static str] = &[];
 
+    /// The other groups and versions that the kind is served in.
+    const FORMS: &'static [super::form::Form] = &[];
+
     /// The columns of the kind's table, without `NAMESPACE`.
     fn columns() -> &'static [Column];
 

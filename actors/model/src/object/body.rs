@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::any::Any;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::sync::{Arc, OnceLock};
 
 /// Stored JSON that is not an object of the kind that it is stored under.
@@ -44,6 +44,8 @@ pub struct Stored {
     typed: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
+/// Most objects' JSON has fewer bytes, or not many more.
+const ABOUT_BYTES: usize = 2 << 10;
 /// What precedes the fields of `metadata` in canonical JSON.
 const METADATA: &[u8] = b"\"metadata\":{";
 /// What then precedes the entries of managers, if there are any.
@@ -206,13 +208,14 @@ pub fn canonical_json(
     } else {
         metadata = serde_json::Value::Object(serde_json::Map::new());
     }
-    let mut json =
-        format!("{{\"apiVersion\":{api_version:?},\"kind\":{kind:?},\"metadata\":{metadata}");
+    let mut json = String::with_capacity(ABOUT_BYTES);
+    // Writing to a string cannot fail.
+    let _ = write!(
+        json,
+        "{{\"apiVersion\":{api_version:?},\"kind\":{kind:?},\"metadata\":{metadata}"
+    );
     for (field, value) in object {
-        json.push(',');
-        json.push_str(&serde_json::Value::String(field).to_string());
-        json.push(':');
-        json.push_str(&value.to_string());
+        let _ = write!(json, ",{}:{value}", serde_json::Value::String(field));
     }
     json.push('}');
     match managed {

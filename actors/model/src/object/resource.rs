@@ -43,6 +43,8 @@ impl Resource {
     pub const ENDPOINT_SLICES: Self = Self(Repr::Static("endpointslices.discovery.k8s.io"));
     /// `servicecidrs.networking.k8s.io`
     pub const SERVICE_CIDRS: Self = Self(Repr::Static("servicecidrs.networking.k8s.io"));
+    /// `runtimeclasses.node.k8s.io`
+    pub const RUNTIME_CLASSES: Self = Self(Repr::Static("runtimeclasses.node.k8s.io"));
     /// `leases.coordination.k8s.io`
     pub const LEASES: Self = Self(Repr::Static("leases.coordination.k8s.io"));
     /// `scales.autoscaling`: never stored, the answer of the `scale` subresource.
@@ -65,6 +67,7 @@ impl Resource {
         Self::ENDPOINT_SLICES,
         Self::SERVICE_CIDRS,
         Self::LEASES,
+        Self::RUNTIME_CLASSES,
     ];
 
     /// The resource with this full name (`plural` or `plural.group`).

@@ -113,3 +113,52 @@ fn resolve<'a>(
         None => schema,
     }
 }
+
+#[test]
+fn a_value_that_a_field_cannot_hold_is_named_with_its_place() {
+    let pod = find("v1", "Pod").expect("there");
+    let cases = [
+        (
+            serde_json::json!({"spec": {"containers": [{"image": 5}]}}),
+            "spec.containers[0].image: invalid type: integer `5`, expected a string",
+        ),
+        (
+            serde_json::json!({"spec": {"nodeSelector": {"disk": true}}}),
+            "spec.nodeSelector.disk: invalid type: boolean `true`, expected a string",
+        ),
+        (
+            serde_json::json!({"spec": {"containers": {}}}),
+            "spec.containers: invalid type: map, expected a sequence",
+        ),
+        (
+            serde_json::json!({"spec": {"priority": 3_000_000_000_i64}}),
+            "spec.priority: invalid value: integer `3000000000`, expected i32",
+        ),
+        (
+            serde_json::json!({"spec": {"containers": [null]}}),
+            "spec.containers[0]: invalid type: null, expected struct Container",
+        ),
+    ];
+    for (value, told) in cases {
+        assert_eq!(check(pod, &value).expect_err("wrong").to_string(), told);
+    }
+    let time = serde_json::json!({"metadata": {"creationTimestamp": "yesterday"}});
+    let error = check(pod, &time).expect_err("no time");
+    assert_eq!(error.field, "metadata.creationTimestamp");
+    let secret = find("v1", "Secret").expect("there");
+    let data = serde_json::json!({"data": {"key": "not base64!"}});
+    let error = check(secret, &data).expect_err("no base64");
+    assert_eq!(error.field, "data.key");
+}
+
+#[test]
+fn fields_that_a_type_does_not_have_are_listed_and_null_is_absent() {
+    let pod = find("v1", "Pod").expect("there");
+    let value = serde_json::json!({
+        "apiVersion": "v1", "kind": "Pod", "odd": 1,
+        "metadata": {"kind": "x", "labels": null},
+        "spec": {"containers": [{"imag": "a", "ports": [{"containerPort": 80}]}], "volumes": null},
+    });
+    let unknown = check(pod, &value).expect("nothing is wrong");
+    assert_eq!(unknown, ["metadata.kind", "odd", "spec.containers[0].imag"]);
+}

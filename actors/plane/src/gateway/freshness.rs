@@ -2,7 +2,7 @@
 
 use super::GatewayHandle;
 use super::past::Past;
-use kabuki_admission::read::continued_revision;
+use kabuki_admission::read::{continued_revision, too_old};
 use kabuki_admission::{authorize_request, read};
 use kabuki_model::StatusError;
 use kabuki_model::identity::Identity;
@@ -14,10 +14,6 @@ use std::time::Duration;
 
 /// How long a read waits for a revision that this server does not have yet; as in Kubernetes.
 const WAIT_LIMIT: Duration = Duration::from_secs(3);
-/// How often, and how long apart, the history is looked at while it is behind the state: it
-/// follows within a message.
-const HISTORY_LOOKS: u32 = 200;
-const HISTORY_LOOK: Duration = Duration::from_millis(1);
 
 impl GatewayHandle {
     /// Waits until this server's state is as fresh as asked for; gives its revision.
@@ -92,27 +88,19 @@ impl GatewayHandle {
             }
             return Ok(answer);
         }
-        let history = self.watch.history();
-        for _ in 0..HISTORY_LOOKS {
-            match history.since(&list.resource, revision, newest.revision()) {
-                Some(Ok(changes)) => {
-                    return read(
-                        &Past::new(newest, revision, &list.resource, changes),
-                        request,
-                    );
-                }
-                Some(Err(_)) => break,
-                None => tokio::time::sleep(HISTORY_LOOK).await,
-            }
+        let changes = self
+            .watch
+            .history()
+            .since(&list.resource, revision, newest.revision());
+        if let Ok(Ok(changes)) = tokio::time::timeout(WAIT_LIMIT, changes).await {
+            let past = Past::new(newest, revision, &list.resource, changes);
+            return read(&past, request);
         }
         Err(match list.continue_token.is_empty() {
             true => StatusError::expired(format!(
                 "The resourceVersion for the provided list is too old: {revision}"
             )),
-            false => StatusError::expired(
-                "The provided continue parameter is too old to display a consistent list result. \
-                 You must start a new list without the continue parameter.",
-            ),
+            false => too_old(&list.continue_token),
         })
     }
 

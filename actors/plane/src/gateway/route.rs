@@ -86,7 +86,6 @@ fn leader_elsewhere(
     now: Leadership,
 ) -> Option<(Arc<dyn Forward>, String)> {
     let (forward, directory) = others.reach.as_ref()?;
-    let elsewhere = now.leader.is_some_and(|id| id != raft.status().id);
-    let leader = directory.leader().filter(|_| elsewhere)?;
-    Some((forward.clone(), leader))
+    now.leader.filter(|id| *id != raft.id())?;
+    Some((forward.clone(), directory.leader()?))
 }

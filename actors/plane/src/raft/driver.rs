@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+/// One that is being written, and one that is sent to the other servers meanwhile.
+const APPENDS_IN_FLIGHT: usize = 2;
+
 /// A broken invariant; the group starts again from the disk.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DriveError {
@@ -27,7 +30,7 @@ pub(crate) enum DriveError {
 pub(crate) struct Driver {
     core: Replica,
     hands: Hands,
-    /// Proposals stay in the intake, because leadership is being handed over.
+    /// Proposals stay in the intake for a moment: see [`Driver::must_wait`].
     held: bool,
 }
 
@@ -63,6 +66,8 @@ impl Driver {
             later,
         };
         let core = Replica::start(config, recovered, &mut hands)?;
+        // A snapshot after which nothing is known to be committed was not applied just now.
+        hands.publish(core.snapshot());
         Ok(Self {
             core,
             hands,
@@ -99,10 +104,23 @@ impl Driver {
                 let _ = reply.send(Ok(core.transfer(to, hands)?));
             }
         }
-        if self.held && !self.core.transferring() {
+        if self.held && !self.must_wait() {
             self.propose_waiting()?;
         }
         Ok(())
+    }
+
+    /// While leadership is being handed over: better late than refused, in a moment it is known who
+    /// leads. And while one append is written and the next waits for it: what comes meanwhile goes
+    /// into one entry, which costs every other server one message instead of many.
+    fn must_wait(&self) -> bool {
+        let core = &self.core;
+        let busy = || {
+            let full = self.hands.shared.disk_full.load(Ordering::Relaxed);
+            let shared = core.refusal().is_none() && !core.alone() && !full;
+            shared && core.appends_in_flight() >= APPENDS_IN_FLIGHT
+        };
+        core.transferring() || busy()
     }
 
     /// The actor is being stopped: whoever is best prepared leads on, without an election
@@ -119,8 +137,7 @@ impl Driver {
 
     /// Proposes all that waits in the intake.
     fn propose_waiting(&mut self) -> Result<(), DriveError> {
-        // Better late than refused: in a moment it is known who leads.
-        self.held = self.core.transferring();
+        self.held = self.must_wait();
         if self.held {
             return Ok(());
         }

@@ -149,6 +149,11 @@ impl RaftHandle {
         self.shared.leadership.subscribe()
     }
 
+    /// This server.
+    pub fn id(&self) -> u64 {
+        self.shared.config.id
+    }
+
     /// How it fares.
     pub fn status(&self) -> RaftStatus {
         let snapshot = self.shared.snapshot.load();

@@ -80,7 +80,7 @@ impl Hands {
         }
     }
 
-    fn publish(&self, snapshot: Snapshot) {
+    pub(super) fn publish(&self, snapshot: Snapshot) {
         // After a restart the log is replayed: others have seen this already.
         if snapshot.position() < self.shared.snapshot.load().position() {
             return;

@@ -1,12 +1,13 @@
 //! One client's session: the table of its calls. Reading and writing the socket are tasks of the
-//! session; the reader waits for each frame to be handled, so that the mailbox holds at most one.
+//! session; the reader waits for what it read to be handled, so that the mailbox holds at most one
+//! message of it.
 
 use super::Services;
 use super::call::{Running, begin};
 use super::output::{Output, write_frames};
 use kabuki_kit::{ChildSpec, Restart, Slot};
 use kabuki_model::identity::Identity;
-use kabuki_protocol::frame;
+use kabuki_protocol::frame::{FrameError, Frames};
 use kabuki_protocol::session::{ClientFrame, MAX_OPEN_CALLS, ServerFrame, VERSION};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use ractor_cluster::RactorMessage;
@@ -25,20 +26,24 @@ const HANDLE_LIMIT: Duration = Duration::from_secs(10);
 /// A client that connects and says nothing is gone by then.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
 
+/// Frames that arrived together are handled together, up to so many.
+const TOGETHER: usize = 32;
+/// Calls that have ended are forgotten when there may be more of them than this, and than of those
+/// that are open.
+const ENDED_CALLS: usize = 8;
+
 /// Messages of a session.
 #[derive(RactorMessage)]
 pub(super) enum SessionMessage {
-    /// A frame came in.
+    /// Frames came in.
     Received {
-        /// The frame.
-        frame: Box<ClientFrame>,
+        /// The frames, at least one.
+        frames: Vec<ClientFrame>,
         /// Tells the reader to go on.
         reply: RpcReplyPort<()>,
     },
     /// The client is gone, or spoke nonsense.
     Lost(String),
-    /// A call has ended by itself.
-    Ended(u32),
 }
 
 struct Session;
@@ -54,10 +59,13 @@ struct SessionArgs {
 struct SessionState {
     peer: SocketAddr,
     who: Arc<Identity>,
-    services: Services,
+    services: Arc<Services>,
     output: Output,
     greeted: bool,
+    /// Those that are open, and some that have ended by themselves.
     calls: HashMap<u32, Running>,
+    /// With so many calls it is time to forget those that have ended.
+    crowd: usize,
     /// Dropped with the state: ends the reader and the writer.
     _tasks: JoinSet<()>,
     _permit: OwnedSemaphorePermit,
@@ -112,10 +120,11 @@ impl Actor for Session {
         Ok(SessionState {
             peer: args.peer,
             who: Arc::new(args.who),
-            services: args.services,
+            services: Arc::new(args.services),
             output,
             greeted: false,
             calls: HashMap::new(),
+            crowd: ENDED_CALLS,
             _tasks: tasks,
             _permit: args.permit,
         })
@@ -128,8 +137,9 @@ impl Actor for Session {
         state: &mut SessionState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            SessionMessage::Received { frame, reply } => {
-                if let Err(why) = state.receive(&myself, *frame) {
+            SessionMessage::Received { frames, reply } => {
+                let outcome = frames.into_iter().try_for_each(|f| state.receive(f));
+                if let Err(why) = outcome {
                     state.output.last_word(why.clone()).await;
                     state.log_end(&why);
                     myself.stop(Some(why));
@@ -143,9 +153,6 @@ impl Actor for Session {
                 state.log_end(&why);
                 myself.stop(Some(why));
             }
-            SessionMessage::Ended(id) => {
-                state.calls.remove(&id);
-            }
         }
         Ok(())
     }
@@ -157,11 +164,7 @@ impl SessionState {
     }
 
     /// Handles a frame; an error is the client's fault and ends the session.
-    fn receive(
-        &mut self,
-        myself: &ActorRef<SessionMessage>,
-        frame: ClientFrame,
-    ) -> Result<(), String> {
+    fn receive(&mut self, frame: ClientFrame) -> Result<(), String> {
         match frame {
             ClientFrame::Hello { version, agent } => {
                 if std::mem::replace(&mut self.greeted, true) {
@@ -181,16 +184,18 @@ impl SessionState {
             }
             _ if !self.greeted => Err("the client did not say hello first".to_string()),
             ClientFrame::Call { id, call } => {
-                if self.calls.contains_key(&id) {
+                if self.calls.len() >= self.crowd {
+                    self.calls.retain(|_, running| !running.has_ended());
+                    self.crowd = (self.calls.len() * 2).clamp(ENDED_CALLS, MAX_OPEN_CALLS);
+                }
+                if self.calls.get(&id).is_some_and(|r| !r.has_ended()) {
                     return Err(format!("call {id} is open already"));
                 }
                 if self.calls.len() >= MAX_OPEN_CALLS {
                     return Err(format!("more than {MAX_OPEN_CALLS} calls are open at once"));
                 }
-                let done = myself.clone();
-                let ended = move || drop(done.cast(SessionMessage::Ended(id)));
                 let who = self.who.clone();
-                let running = begin(id, call, who, &self.services, &self.output, ended);
+                let running = begin(id, call, who, &self.services, &self.output);
                 self.calls.insert(id, running);
                 Ok(())
             }
@@ -213,10 +218,11 @@ impl SessionState {
     }
 }
 
-async fn read_frames(mut reader: ReadHalf<impl AsyncRead>, session: ActorRef<SessionMessage>) {
+async fn read_frames(reader: ReadHalf<impl AsyncRead>, session: ActorRef<SessionMessage>) {
+    let mut reader = Frames::new(reader);
     let mut first = true;
     let why = loop {
-        let next = frame::read::<ClientFrame>(&mut reader);
+        let next = received(&mut reader);
         let next = match std::mem::take(&mut first) {
             true => match tokio::time::timeout(HELLO_LIMIT, next).await {
                 Ok(next) => next,
@@ -224,16 +230,30 @@ async fn read_frames(mut reader: ReadHalf<impl AsyncRead>, session: ActorRef<Ses
             },
             false => next.await,
         };
-        let frame = match next {
-            Ok(Some(frame)) => frame,
-            Ok(None) => break "the client closed the connection".to_string(),
+        let frames = match next {
+            Ok(frames) if frames.is_empty() => {
+                break "the client closed the connection".to_string();
+            }
+            Ok(frames) => frames,
             Err(error) => break error.to_string(),
         };
-        let frame = Box::new(frame);
-        let message = |reply| SessionMessage::Received { frame, reply };
+        let message = |reply| SessionMessage::Received { frames, reply };
         if session.call(message, Some(HANDLE_LIMIT)).await.is_err() {
             return;
         }
     };
     let _ = session.cast(SessionMessage::Lost(why));
+}
+
+/// The next frame, and those that arrived with it; none at the end.
+async fn received(
+    reader: &mut Frames<ReadHalf<impl AsyncRead>>,
+) -> Result<Vec<ClientFrame>, FrameError> {
+    let mut frames = Vec::from_iter(reader.next().await?);
+    while (1..TOGETHER).contains(&frames.len())
+        && let Some(next) = reader.arrived()?
+    {
+        frames.push(next);
+    }
+    Ok(frames)
 }

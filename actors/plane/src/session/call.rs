@@ -23,19 +23,28 @@ const BATCH_EVENTS: usize = 256;
 pub(super) struct Running {
     task: JoinHandle<()>,
     credit: Arc<Semaphore>,
-    input: mpsc::Sender<ToNode>,
+    /// Of a stream.
+    input: Option<mpsc::Sender<ToNode>>,
 }
 
 impl Running {
     /// Hands on input of a stream; an error when the client sent more than it had credit for.
     pub(super) fn input(&self, chunk: ToNode) -> Result<(), String> {
-        match self.input.try_send(chunk) {
+        let Some(input) = &self.input else {
+            return Err("the client sent input to a call that takes none".to_string());
+        };
+        match input.try_send(chunk) {
             // The stream ended while this was on its way.
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
             Err(mpsc::error::TrySendError::Full(_)) => {
                 Err("the client sent more input than it had credit for".to_string())
             }
         }
+    }
+
+    /// Whether it has ended by itself.
+    pub(super) fn has_ended(&self) -> bool {
+        self.task.is_finished()
     }
 
     /// Lets the server send more.
@@ -79,44 +88,56 @@ impl Caller {
     }
 }
 
-/// Begins a call. `ended` is called when it has ended by itself.
+/// Begins a call.
 pub(super) fn begin(
     id: u32,
     call: Call,
     who: Arc<Identity>,
-    services: &Services,
+    services: &Arc<Services>,
     output: &Output,
-    ended: impl FnOnce() + Send + 'static,
 ) -> Running {
     let credit = Arc::new(Semaphore::new(INITIAL_CREDIT as usize));
-    let (input, from_client) = mpsc::channel(INITIAL_CREDIT as usize);
     let caller = Caller {
         id,
         credit: credit.clone(),
         output: output.clone(),
     };
     let services = services.clone();
-    let task = tokio::spawn(async move {
-        // A session that is gone needs no further answer.
-        let _: Result<(), Gone> = match call {
-            Call::Node { node, request } => {
-                stream(&caller, &services, &who, node, request, from_client).await
-            }
-            Call::Version => {
-                caller
-                    .last(Ok(Reply::Version(services.version.clone())))
-                    .await
-            }
-            Call::WhoAmI => caller.last(Ok(Reply::WhoAmI((*who).clone()))).await,
-            other => server_call(&caller, &services, &who, other).await,
-        };
-        ended();
-    });
+    let (task, input) = match call {
+        Call::Node { node, request } => {
+            let (input, from_client) = mpsc::channel(INITIAL_CREDIT as usize);
+            let streaming = async move {
+                // A session that is gone needs no further answer.
+                let _ = stream(&caller, &services, &who, node, request, from_client).await;
+            };
+            (tokio::spawn(streaming), Some(input))
+        }
+        call => {
+            let answering = async move {
+                let _ = answer(&caller, &services, &who, call).await;
+            };
+            (tokio::spawn(answering), None)
+        }
+    };
     Running {
         task,
         credit,
         input,
     }
+}
+
+async fn answer(
+    caller: &Caller,
+    services: &Services,
+    who: &Identity,
+    call: Call,
+) -> Result<(), Gone> {
+    let reply = match call {
+        Call::Version => Reply::Version(services.version.clone()),
+        Call::WhoAmI => Reply::WhoAmI(who.clone()),
+        other => return server_call(caller, services, who, other).await,
+    };
+    caller.last(Ok(reply)).await
 }
 
 pub(super) async fn api(

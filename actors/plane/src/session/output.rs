@@ -8,6 +8,10 @@ use tokio::sync::mpsc;
 
 /// Frames that wait for the socket; those who produce more wait.
 const DEPTH: usize = 64;
+/// Frames are written together up to about this many bytes.
+const TOGETHER_BYTES: usize = 64 << 10;
+/// A larger buffer is not kept for the next.
+const KEPT_BYTES: usize = 16 << 10;
 /// A client that takes nothing for so long is gone.
 const STALLED: Duration = Duration::from_secs(60);
 
@@ -43,17 +47,23 @@ impl Output {
     }
 }
 
-/// Writes frames until the session or the socket ends; says why.
+/// Writes frames until the session or the socket ends; says why. What waits is written together:
+/// each write is a TLS record and a system call.
 pub(super) async fn write_frames(
     mut writer: impl AsyncWrite + Unpin,
     mut outgoing: mpsc::Receiver<ServerFrame>,
 ) -> String {
+    let mut bytes = Vec::new();
     while let Some(message) = outgoing.recv().await {
-        let last = matches!(message, ServerFrame::Goodbye { .. });
-        let bytes = match frame::to_bytes(&message) {
-            Ok(bytes) => bytes,
-            Err(error) => return error.to_string(),
-        };
+        let (mut next, mut last) = (Some(message), false);
+        while let Some(message) = next {
+            last = matches!(message, ServerFrame::Goodbye { .. });
+            if let Err(error) = frame::append(&mut bytes, &message) {
+                return error.to_string();
+            }
+            let full = last || bytes.len() >= TOGETHER_BYTES;
+            next = (!full).then(|| outgoing.try_recv().ok()).flatten();
+        }
         let idle = outgoing.is_empty();
         let writing = async {
             writer.write_all(&bytes).await?;
@@ -68,6 +78,8 @@ pub(super) async fn write_frames(
             Ok(Err(error)) => return format!("cannot write to the client: {error}"),
             Err(_) => return "the client does not read".to_string(),
         }
+        bytes.clear();
+        bytes.shrink_to(KEPT_BYTES);
     }
     let _ = writer.shutdown().await;
     "the session is over".to_string()

@@ -63,8 +63,8 @@ pub(super) async fn server_call(
         return caller.last(Err(refusal)).await;
     };
     // The state alone says who belongs; only a server that has none yet cannot know.
-    let members = server.calls.directory.members();
     if let Some(node) = who.node_name()
+        && let members = server.calls.directory.members()
         && !members.is_empty()
         && !members.contains_key(node)
     {

@@ -5,19 +5,27 @@
 //! whether something acknowledged stood there. The cut parts are kept in memory until the log is
 //! accepted, and put back when it is refused, as everything else that opening changed. Once
 //! accepted the files are plain files.
+//!
+//! Room is made by writing it: a sync of what is written over such blocks is the data alone, while
+//! the first write to a fresh block (also to one that is merely allocated) waits for the file
+//! system's journal, behind whatever else the machine writes. For the same reason files that the
+//! log has done with are kept as [`Spares`] and written over.
 
 use raft_engine::env::{FileSystem, Handle, Permission, WriteExt};
-use rustix::fs::FallocateFlags;
+use spares::Spares;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Result, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+mod spares;
+
 /// Shared by the log and by whoever judges its recovery.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct LogFiles {
     recovery: Arc<Mutex<Recovery>>,
+    spares: Arc<Spares>,
 }
 
 #[derive(Debug, Default)]
@@ -45,12 +53,15 @@ struct Opened {
     head: Vec<u8>,
 }
 
+/// Room is made in such parts.
+const PART_BYTES: usize = 64 << 10;
 /// More than the head of a log file.
 const HEAD_BYTES: u64 = 256;
 
 impl LogFiles {
-    /// From here on truncations are ordinary.
-    pub(crate) fn accept(&self) {
+    /// From here on truncations are ordinary, and so are the files of `directory`.
+    pub(crate) fn accept(&self, directory: &Path) {
+        self.spares.find(directory);
         *self.recovery() = Recovery {
             over: true,
             ..Recovery::default()
@@ -195,13 +206,15 @@ impl WriteExt for LogCursor {
     }
 
     fn allocate(&mut self, offset: usize, size: usize) -> Result<()> {
-        let (offset, size) = (offset as u64, size as u64);
-        let done = rustix::fs::fallocate(&self.handle.file, FallocateFlags::empty(), offset, size);
-        match done {
-            // Only speed is lost where the file system cannot do it.
-            Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
-            other => other.map_err(Into::into),
+        let zeros = vec![0; size.min(PART_BYTES)];
+        let mut at = offset as u64;
+        let end = at + size as u64;
+        while at < end {
+            let part = zeros.len().min((end - at) as usize);
+            self.handle.file.write_all_at(&zeros[..part], at)?;
+            at += part as u64;
         }
+        Ok(())
     }
 }
 
@@ -212,6 +225,12 @@ impl FileSystem for LogFiles {
 
     fn create<P: AsRef<Path>>(&self, path: P) -> Result<LogHandle> {
         let path = path.as_ref();
+        let mut recovery = self.recovery();
+        if recovery.over
+            && let Some(file) = self.spares.take(path)
+        {
+            return Ok(self.handle(path, file));
+        }
         let options = OpenOptions::new()
             .read(true)
             .write(true)
@@ -219,7 +238,6 @@ impl FileSystem for LogFiles {
             .truncate(true)
             .clone();
         let handle = self.handle(path, options.open(path)?);
-        let mut recovery = self.recovery();
         if !recovery.over {
             recovery.created.push(path.to_owned());
         }
@@ -247,7 +265,10 @@ impl FileSystem for LogFiles {
     }
 
     fn delete<P: AsRef<Path>>(&self, path: P) -> Result<()> {
-        std::fs::remove_file(path)
+        match self.recovery().over && self.spares.keep(path.as_ref()) {
+            true => Ok(()),
+            false => std::fs::remove_file(path),
+        }
     }
 
     fn rename<P: AsRef<Path>>(&self, from: P, to: P) -> Result<()> {

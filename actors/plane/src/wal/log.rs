@@ -90,7 +90,7 @@ impl Log {
                 return Err(explain(error, &files, &path));
             }
         };
-        files.accept();
+        files.accept(&path);
         // The names of new files are durable before anything in them is reported to be.
         sync_parent(&path)?;
         sync_parent(&path.join("files"))?;

@@ -1,5 +1,6 @@
 use super::WalError;
 mod servers;
+mod spares;
 
 use super::log::Log;
 use crate::raft::Start;

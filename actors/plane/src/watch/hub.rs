@@ -8,7 +8,9 @@ use kabuki_model::watch::WatchEvent;
 use kabuki_model::{Resource, StatusError};
 use kabuki_store::{Expired, History, HistoryLimits, event_of};
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
 
 /// The history outlives the actor. That is sound: it holds what was committed, and nothing that
 /// was committed is ever taken back.
@@ -16,6 +18,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(crate) struct SharedHistory {
     limits: HistoryLimits,
     inner: Arc<Mutex<Option<History>>>,
+    /// Told when it has grown.
+    grown: Arc<Notify>,
 }
 
 impl SharedHistory {
@@ -23,12 +27,29 @@ impl SharedHistory {
         Self {
             limits,
             inner: Arc::default(),
+            grown: Arc::default(),
         }
     }
 
-    /// The changes of a resource after a revision, once everything up to `until` is known; `None`
-    /// as long as it is not.
-    pub(crate) fn since(
+    /// The changes of a resource after a revision, as soon as everything up to `until` is known:
+    /// the history follows the state within a message.
+    pub(crate) async fn since(
+        &self,
+        resource: &Resource,
+        after: u64,
+        until: u64,
+    ) -> Result<Vec<Change>, Expired> {
+        loop {
+            let mut grown = pin!(self.grown.notified());
+            grown.as_mut().enable();
+            if let Some(changes) = self.known(resource, after, until) {
+                return changes;
+            }
+            grown.await;
+        }
+    }
+
+    fn known(
         &self,
         resource: &Resource,
         after: u64,
@@ -104,6 +125,7 @@ impl Hub {
         if history.as_ref().is_none_or(|h| h.revision() < revision) {
             *history = Some(History::new(limits, revision));
         }
+        self.history.grown.notify_waiters();
     }
 
     pub(crate) fn committed(&mut self, changes: &[Change]) {
@@ -129,6 +151,7 @@ impl Hub {
             }
         }
         left.into_iter().for_each(|id| self.unsubscribe(id));
+        shared.grown.notify_waiters();
     }
 
     /// Adds a subscriber, with the changes since the revision that it knows.

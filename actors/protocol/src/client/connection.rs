@@ -2,7 +2,7 @@
 
 use super::{Failure, OpenError};
 use crate::api::{Api, Watch};
-use crate::frame::{self, FrameError};
+use crate::frame::{self, FrameError, Frames};
 use crate::node::{FromNode, NodeRequest, NodeStream, STREAM_DEPTH, ToNode};
 use crate::session::{Call, ClientFrame, INITIAL_CREDIT, Reply, ServerFrame, VERSION, VersionInfo};
 use futures::future::BoxFuture;
@@ -19,6 +19,10 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
+/// Frames that wait for the socket; those who produce more wait.
+const FRAMES_AHEAD: usize = 64;
+/// Frames are written together up to about this many bytes.
+const TOGETHER_BYTES: usize = 64 << 10;
 /// How long the end of a connection may take to be said.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
 
@@ -70,13 +74,14 @@ impl Client {
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
-        let (mut reader, mut writer) = tokio::io::split(stream);
+        let (reader, mut writer) = tokio::io::split(stream);
+        let mut reader = Frames::new(reader);
         let hello = ClientFrame::Hello {
             version: VERSION,
             agent: agent.to_string(),
         };
         frame::write(&mut writer, &hello).await?;
-        let node = match frame::read(&mut reader).await? {
+        let node = match reader.next().await? {
             Some(ServerFrame::Welcome { version, node }) if version == VERSION => node,
             Some(ServerFrame::Welcome { version, .. }) => {
                 return Err(OpenError::Version {
@@ -87,7 +92,7 @@ impl Client {
             Some(ServerFrame::Goodbye { reason }) => return Err(OpenError::Refused(reason)),
             _ => return Err(OpenError::NoProtocol),
         };
-        let (frames, outgoing) = mpsc::channel(64);
+        let (frames, outgoing) = mpsc::channel(FRAMES_AHEAD);
         let shared = Arc::new(Shared {
             next_id: AtomicU32::new(1),
             frames,
@@ -390,8 +395,14 @@ async fn run_stream(
     }
 }
 
+/// Writes all that waits at once: each write is a TLS record and a system call.
 async fn write_frames(mut writer: impl AsyncWrite + Unpin, mut outgoing: mpsc::Receiver<Vec<u8>>) {
-    while let Some(bytes) = outgoing.recv().await {
+    while let Some(mut bytes) = outgoing.recv().await {
+        while bytes.len() < TOGETHER_BYTES
+            && let Ok(next) = outgoing.try_recv()
+        {
+            bytes.extend_from_slice(&next);
+        }
         if writer.write_all(&bytes).await.is_err() {
             break;
         }
@@ -402,9 +413,9 @@ async fn write_frames(mut writer: impl AsyncWrite + Unpin, mut outgoing: mpsc::R
     let _ = tokio::time::timeout(SHUTDOWN_LIMIT, writer.shutdown()).await;
 }
 
-async fn read_frames(mut reader: impl AsyncRead + Unpin, shared: std::sync::Weak<Shared>) {
+async fn read_frames(mut reader: Frames<impl AsyncRead + Unpin>, shared: std::sync::Weak<Shared>) {
     let why = loop {
-        let message = match frame::read::<ServerFrame>(&mut reader).await {
+        let message = match reader.next::<ServerFrame>().await {
             Ok(Some(message)) => message,
             Ok(None) => break "the server closed the connection".to_string(),
             Err(error) => break format!("the connection to the server failed: {error}"),

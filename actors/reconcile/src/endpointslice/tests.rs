@@ -340,3 +340,109 @@ fn services_without_a_selector_are_left_to_people() {
     world.settle();
     assert!(slices(&world).is_empty());
 }
+
+/// Nodes `n1`, `n2`, ... with two processors each, in these zones.
+fn nodes(world: &mut World, zones: &[&str]) -> Vec<ObjectKey> {
+    let node = |(number, zone): (usize, &&str)| {
+        json!({
+            "apiVersion": "v1", "kind": "Node",
+            "metadata": {
+                "name": format!("n{}", number + 1),
+                "labels": {"topology.kubernetes.io/zone": zone},
+            },
+            "status": {
+                "allocatable": {"cpu": "2"},
+                "conditions": [{"type": "Ready", "status": "True"}],
+            },
+        })
+    };
+    let nodes = zones.iter().enumerate().map(node);
+    nodes.map(|n| world.create(n)).collect()
+}
+
+fn pod_on(number: u32, node: &str) -> Value {
+    let mut pod = pod(number);
+    pod["spec"]["nodeName"] = node.into();
+    pod
+}
+
+/// For which zone each endpoint is; `-` for those that are for all.
+fn hinted(world: &World) -> Vec<String> {
+    let zone = |e: &Endpoint| {
+        let zones = e.hints.clone().unwrap_or_default().for_zones;
+        zones.map_or("-".to_string(), |z| z[0].name.clone())
+    };
+    endpoints(world).iter().map(zone).collect()
+}
+
+#[test]
+fn topology_mode_gives_endpoints_to_zones_only_while_that_is_safe() {
+    let mut world = world();
+    let nodes = nodes(&mut world, &["east", "west"]);
+    let mut automatic = plain();
+    automatic["metadata"]["annotations"] = json!({"service.kubernetes.io/topology-mode": "Auto"});
+    let service = world.create(automatic);
+    for n in 0..2 {
+        world.create(pod_on(n, "n1"));
+    }
+    let last = [world.create(pod_on(2, "n2")), world.create(pod_on(3, "n2"))];
+    world.settle();
+    assert_eq!(hinted(&world), ["east", "east", "west", "west"]);
+    // One of three cannot be given to two zones without loading one of them too much.
+    world.remove(&last[1]);
+    world.settle();
+    assert_eq!(hinted(&world), ["-", "-", "-"]);
+    world.create(pod_on(4, "n1"));
+    world.settle();
+    let mut zones = hinted(&world);
+    zones.sort();
+    assert_eq!(zones, ["east", "east", "west", "west"]);
+    // A node that goes, loses its zone or is not ready.
+    let label = |zone: Value| {
+        move |n: &mut Value| n["metadata"]["labels"]["topology.kubernetes.io/zone"] = zone.clone()
+    };
+    world.change(&nodes[1], |n| {
+        n["status"]["conditions"][0]["status"] = "False".into()
+    });
+    world.settle();
+    assert_eq!(hinted(&world), ["-", "-", "-", "-"]);
+    world.change(&nodes[1], |n| {
+        n["status"]["conditions"][0]["status"] = "True".into()
+    });
+    world.settle();
+    assert!(!hinted(&world).contains(&"-".to_string()));
+    world.change(&nodes[1], label("".into()));
+    world.settle();
+    assert_eq!(hinted(&world), ["-", "-", "-", "-"]);
+    world.change(&nodes[1], label("west".into()));
+    world.settle();
+    assert!(!hinted(&world).contains(&"-".to_string()));
+    // Without the annotation, nobody is preferred.
+    world.change(&service, |s| {
+        s["metadata"]["annotations"]["service.kubernetes.io/topology-mode"] = "Disabled".into();
+    });
+    world.settle();
+    assert_eq!(hinted(&world), ["-", "-", "-", "-"]);
+}
+
+#[test]
+fn a_node_whose_share_stays_the_same_is_no_work_for_balanced_services() {
+    let mut world = world();
+    let nodes = nodes(&mut world, &["east", "west"]);
+    let mut automatic = plain();
+    automatic["metadata"]["annotations"] = json!({"service.kubernetes.io/topology-mode": "Auto"});
+    world.create(automatic);
+    for n in 0..4 {
+        world.create(pod_on(n, if n % 2 == 0 { "n1" } else { "n2" }));
+    }
+    world.settle();
+    writes(&mut world);
+    world.change(&nodes[0], |n| n["status"]["images"] = json!([]));
+    world.settle();
+    assert_eq!(writes(&mut world).len(), 0);
+    // Sound as it was: one more endpoint is one write.
+    world.create(pod_on(9, "n1"));
+    world.create(pod_on(10, "n2"));
+    world.settle();
+    assert_eq!(hinted(&world).iter().filter(|z| *z == "east").count(), 3);
+}

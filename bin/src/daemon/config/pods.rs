@@ -1,12 +1,13 @@
 //! How a node looks after its pods: the keys of kubelet's configuration file, under its names.
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use jiff::SignedDuration;
-use kabuki_agent::ImageGc;
 use kabuki_agent::eviction::Settings;
+use kabuki_agent::{CpuSet, ImageGc};
 use kabuki_model::Quantity;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 type Texts = BTreeMap<String, String>;
@@ -34,6 +35,10 @@ pub(super) struct PodsFile {
     container_log_max_files: Option<u32>,
     #[serde(default)]
     allowed_unsafe_sysctls: Vec<String>,
+    static_pod_path: Option<PathBuf>,
+    cpu_manager_policy: Option<String>,
+    #[serde(rename = "reservedSystemCPUs")]
+    reserved_system_cpus: Option<String>,
     shutdown_grace_period: Option<SignedDuration>,
     shutdown_grace_period_critical_pods: Option<SignedDuration>,
 }
@@ -51,6 +56,12 @@ pub struct Pods {
     pub log_max_files: Option<u32>,
     /// Kernel parameters that pods may set although others may feel it.
     pub unsafe_sysctls: Vec<String>,
+    /// Whether containers can have processors to themselves.
+    pub exclusive_cpus: bool,
+    /// The processors that the system keeps.
+    pub reserved_cpus: Option<CpuSet>,
+    /// The folder of pods that the node runs by itself.
+    pub static_pods: Option<PathBuf>,
     /// How long pods have to end with the node, and the part of it that is for critical ones.
     pub shutdown: Option<(Duration, Duration)>,
 }
@@ -96,11 +107,41 @@ impl Pods {
             log_max_bytes: log_max_bytes.transpose()?,
             log_max_files: file.container_log_max_files,
             unsafe_sysctls: file.allowed_unsafe_sysctls,
+            static_pods: absolute(file.static_pod_path)?,
+            exclusive_cpus: exclusive_cpus(file.cpu_manager_policy.as_deref())?,
+            reserved_cpus: reserved_cpus(file.reserved_system_cpus.as_deref())?,
             shutdown: shutdown(
                 file.shutdown_grace_period,
                 file.shutdown_grace_period_critical_pods,
             )?,
         })
+    }
+}
+
+fn exclusive_cpus(policy: Option<&str>) -> anyhow::Result<bool> {
+    match policy.unwrap_or("none") {
+        "none" | "" => Ok(false),
+        "static" => Ok(true),
+        other => bail!("cpuManagerPolicy {other:?} is not known: use none or static"),
+    }
+}
+
+fn reserved_cpus(text: Option<&str>) -> anyhow::Result<Option<CpuSet>> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let cpus = text
+        .parse()
+        .map_err(|why| anyhow!("reservedSystemCPUs: {why}"))?;
+    Ok(Some(cpus))
+}
+
+fn absolute(path: Option<PathBuf>) -> anyhow::Result<Option<PathBuf>> {
+    match path.filter(|path| !path.as_os_str().is_empty()) {
+        Some(path) if !path.is_absolute() => {
+            bail!("staticPodPath {} must be an absolute path", path.display())
+        }
+        path => Ok(path),
     }
 }
 
@@ -160,6 +201,9 @@ mod tests {
             ("imageGCLowThresholdPercent: 90", "must be below"),
             ("evictionHard: {memory: 1Gi}", "is no signal"),
             ("shutdownGracePeriodCriticalPods: 1s", "must not be longer"),
+            ("staticPodPath: pods", "must be an absolute path"),
+            ("cpuManagerPolicy: greedy", "use none or static"),
+            ("reservedSystemCPUs: a", "no processor or range"),
         ] {
             let refused = settle(yaml).expect_err(yaml);
             assert!(refused.contains(why), "{yaml}: {refused}");

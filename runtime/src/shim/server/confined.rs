@@ -11,14 +11,15 @@ use std::env;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{FromRawFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, RawFd};
 use std::path::Path;
 
 use libcontainer::oci_spec::runtime::{LinuxCapabilities, LinuxSeccomp, Spec};
 use libcontainer::syscall::syscall::create_syscall;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
+use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
-use nix::unistd::{AccessFlags, access, execvp};
+use nix::unistd::{AccessFlags, Gid, Uid, access, execvp, setgroups, setresgid, setresuid};
 
 use crate::oci::DEFAULT_PATH;
 use crate::shim::terminal::resize_terminal;
@@ -34,8 +35,20 @@ pub(super) struct Confined {
     size: Option<(u16, u16)>,
 }
 
+/// A user of a pod that has users of its own. libcontainer leaves further processes with the
+/// host's users, so that they change over here.
+#[derive(Clone)]
+pub(super) struct Insider {
+    /// The pod's user namespace.
+    pub users: RawFd,
+    pub uid: u32,
+    pub gid: u32,
+    pub groups: Vec<u32>,
+}
+
 #[derive(Clone)]
 pub(super) struct Confinement {
+    pub insider: Option<Insider>,
     pub filter: Option<LinuxSeccomp>,
     pub capabilities: LinuxCapabilities,
 }
@@ -91,6 +104,9 @@ impl Confined {
 
 impl Confinement {
     fn apply(&self) -> Result<(), String> {
+        if let Some(insider) = &self.insider {
+            insider.change_over()?;
+        }
         if let Some(filter) = &self.filter {
             libcontainer::seccomp::initialize_seccomp(filter)
                 .map_err(|error| format!("cannot apply the seccomp filter: {error}"))?;
@@ -98,6 +114,27 @@ impl Confinement {
         let syscall = create_syscall();
         libcontainer::capabilities::drop_privileges(&self.capabilities, syscall.as_ref())
             .map_err(|error| format!("cannot drop capabilities: {error}"))
+    }
+}
+
+impl Insider {
+    fn change_over(&self) -> Result<(), String> {
+        let failed = |what: &str, error: &dyn std::error::Error| format!("cannot {what}: {error}");
+        // SAFETY: the shim's descriptor, open for as long as its pod lives.
+        let users = unsafe { BorrowedFd::borrow_raw(self.users) };
+        setns(users, CloneFlags::CLONE_NEWUSER)
+            .map_err(|error| failed("enter the pod's user namespace", &error))?;
+        let groups: Vec<Gid> = self.groups.iter().copied().map(Gid::from_raw).collect();
+        setgroups(&groups).map_err(|error| failed("set the groups", &error))?;
+        // What it may is decided later, and not by who it becomes.
+        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        nix::sys::prctl::set_keepcaps(true)
+            .and_then(|()| setresgid(gid, gid, gid))
+            .and_then(|()| setresuid(uid, uid, uid))
+            .and_then(|()| nix::sys::prctl::set_keepcaps(false))
+            .map_err(|error| failed("become the pod's user", &error))?;
+        libcontainer::capabilities::reset_effective(create_syscall().as_ref())
+            .map_err(|error| failed("keep capabilities", &error))
     }
 }
 

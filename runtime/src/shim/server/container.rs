@@ -128,6 +128,8 @@ impl Shim {
             }
         }
         let container = self.containers.remove(position);
+        self.execs
+            .retain(|exec| exec.container != id || exec.exit.is_none());
         self.remove_bundle(&container.spec.id)
     }
 

@@ -3,11 +3,13 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use nix::fcntl::OFlag;
+use nix::mount::{MsFlags, mount};
 use nix::unistd::{Gid, Uid, fchown, pipe2};
 
 use super::confined::Confined;
@@ -16,6 +18,7 @@ use super::container::Container;
 use super::log::LogFile;
 use super::mounts;
 use super::output::Output;
+use super::users::Users;
 use super::{Attempt, Outcome, Shim, now_ns, refuse};
 use crate::oci::{self, Surroundings};
 use crate::shim::mounter;
@@ -62,7 +65,10 @@ impl Shim {
         let state = self.dir.join("state");
         let not_theirs = open_descriptors()?;
         let mut warnings = self.write_bundle(spec, cgroup_path, &bundle)?;
-        fs::create_dir_all(&state)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&state)?;
         let log = spec.log.clone().map(LogFile::open).transpose();
         let log = log.attempt(|| format!("open the log of container {}", spec.name))?;
         let (start_report, reporter) = pipe2(OFlag::O_CLOEXEC)?;
@@ -78,7 +84,7 @@ impl Shim {
         if let Some(console) = &console {
             builder = builder.with_console_socket(Some(console.path()));
         } else {
-            streams = pipes(spec)?;
+            streams = pipes(spec.uid, spec.gid, spec.stdin, self.users())?;
         }
         if let Some([stdin, stdout, stderr]) = streams.theirs.take() {
             builder = builder
@@ -134,7 +140,8 @@ impl Shim {
             return refuse("the shim has no pod yet");
         };
         fs::create_dir_all(bundle)?;
-        let mut rootfs = self.rootfs(spec, bundle)?;
+        let users = self.users();
+        let mut rootfs = self.rootfs(spec, bundle, users)?;
         let by_hand = mounter::is_needed();
         if by_hand {
             rootfs = mounts::root_in(bundle, rootfs)?;
@@ -149,19 +156,32 @@ impl Shim {
             rootfs: &rootfs,
             cgroup_path,
             pid,
-            infra_pid,
+            processes: infra_pid
+                .map(|pid| processes(pid, bundle, users))
+                .transpose()?,
             shm: &pod.shm,
-            binds: self.binds(spec, bundle)?,
+            binds: self.binds(spec, bundle, users)?,
             cgroup_v2: self.cgroups.is_v2(),
             cgroup_view: self.cgroup_view(cgroup_path, bundle, spec.privileged)?,
+            users: users.map(|users| users.path.as_str()),
         };
         let (mut configuration, warnings) = oci::build(spec, &around)?;
         if by_hand {
             mounts::take(&mut configuration, &rootfs, bundle)?;
         }
-        let file = File::create(bundle.join("config.json"))?;
+        // It holds the container's environment.
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(bundle.join("config.json"))?;
         serde_json::to_writer(io::BufWriter::new(file), &configuration)?;
         Ok(warnings)
+    }
+
+    pub(super) fn users(&self) -> Option<&Users> {
+        self.pod.as_ref()?.users.as_ref()
     }
 
     fn running_pid(&self, id: &str) -> Outcome<i32> {
@@ -213,15 +233,15 @@ fn mounts_below(dir: &Path) -> Outcome<Vec<String>> {
         .collect())
 }
 
-fn pipes(spec: &ContainerSpec) -> Outcome<Streams> {
-    let (uid, gid) = (Uid::from_raw(spec.uid), Gid::from_raw(spec.gid));
+fn pipes(uid: u32, gid: u32, stdin: bool, users: Option<&Users>) -> Outcome<Streams> {
+    let (uid, gid) = owner(users, uid, gid)?;
     let pipe = || -> Outcome<(OwnedFd, OwnedFd)> {
         let ends = pipe2(OFlag::O_CLOEXEC)?;
         // So that the container's user may open it again through /dev/stdout.
         fchown(&ends.0, Some(uid), Some(gid))?;
         Ok(ends)
     };
-    let (their_stdin, stdin) = if spec.stdin {
+    let (their_stdin, stdin) = if stdin {
         let (read, write) = pipe()?;
         (read, Some(write))
     } else {
@@ -237,6 +257,30 @@ fn pipes(spec: &ContainerSpec) -> Outcome<Streams> {
         stdin,
         outputs,
     })
+}
+
+/// Where a process namespace is found by whoever joins it: the pod's own root may not look at
+/// processes that were not its own from the beginning.
+fn processes(pid: i32, bundle: &Path, users: Option<&Users>) -> Outcome<String> {
+    let found = format!("/proc/{pid}/ns/pid");
+    if users.is_none() {
+        return Ok(found);
+    }
+    let place = bundle.join("processes");
+    File::create(&place)?;
+    let (none, bind) = (None::<&str>, MsFlags::MS_BIND);
+    mount(Some(found.as_str()), &place, none, bind, none)
+        .attempt(|| format!("keep the process namespace of {pid}"))?;
+    Ok(place.display().to_string())
+}
+
+/// Who a container's user is to the host.
+pub(super) fn owner(users: Option<&Users>, uid: u32, gid: u32) -> Outcome<(Uid, Gid)> {
+    let (uid, gid) = match users {
+        Some(users) => (users.outside(uid)?, users.outside(gid)?),
+        None => (uid, gid),
+    };
+    Ok((Uid::from_raw(uid), Gid::from_raw(gid)))
 }
 
 pub(super) fn open_pidfd(pid: i32) -> Outcome<OwnedFd> {

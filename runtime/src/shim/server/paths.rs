@@ -8,9 +8,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::AtFlags;
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{Gid, Uid, fchownat};
 
+use super::users::Users;
 use super::{Attempt, Outcome, Shim, refuse};
 use crate::oci::Binds;
 use crate::spec::{ContainerSpec, MountKind, Propagation, Rootfs};
@@ -25,25 +28,57 @@ pub(in crate::shim) const IN_ROOT: u64 = libc::RESOLVE_IN_ROOT | libc::RESOLVE_N
 
 impl Shim {
     /// Mounts or names the root file system, and makes the working directory in it.
-    pub(super) fn rootfs(&self, spec: &ContainerSpec, bundle: &Path) -> Outcome<String> {
+    pub(super) fn rootfs(
+        &self,
+        spec: &ContainerSpec,
+        bundle: &Path,
+        users: Option<&Users>,
+    ) -> Outcome<String> {
+        let cwd = Path::new(&spec.cwd);
+        let work_in = |root: &Path, owner: Option<u32>| -> Outcome<()> {
+            let handle = directory(root).attempt(|| format!("open root file system {root:?}"))?;
+            make_owned_dirs(&handle, cwd, IN_ROOT, 0o755, owner)
+                .attempt(|| format!("create working directory {:?}", spec.cwd))
+        };
+        let target = bundle.join("rootfs");
         let root = match &spec.rootfs {
-            Rootfs::Dir(path) => PathBuf::from(path),
-            Rootfs::Overlay { lower, upper, work } => {
-                let target = bundle.join("rootfs");
+            Rootfs::Dir(path) => {
+                let root = PathBuf::from(path);
+                work_in(&root, None)?;
+                let Some(users) = users else {
+                    return Ok(path.clone());
+                };
                 fs::create_dir_all(&target)?;
-                overlay(lower, upper, work, &target)
-                    .attempt(|| format!("mount the image of container {}", spec.name))?;
+                users.bind(&root, &target)?;
+                target
+            }
+            Rootfs::Overlay { lower, upper, work } => {
+                fs::create_dir_all(&target)?;
+                let mounted = match users {
+                    None => overlay(lower, upper, work, &target),
+                    Some(users) => users
+                        .layers(lower, &bundle.join("layers"))
+                        .and_then(|lower| {
+                            users.take_over(Path::new(upper))?;
+                            overlay(&lower, upper, work, &target)
+                        }),
+                };
+                mounted.attempt(|| format!("mount the image of container {}", spec.name))?;
+                let owner = users.map(|users| users.outside(0)).transpose()?;
+                work_in(&target, owner)?;
                 target
             }
         };
-        let handle = directory(&root).attempt(|| format!("open root file system {root:?}"))?;
-        make_dirs(&handle, Path::new(&spec.cwd), IN_ROOT, 0o755)
-            .attempt(|| format!("create working directory {:?}", spec.cwd))?;
         Ok(root.display().to_string())
     }
 
     /// Resolves sub-paths, and secludes sources where a container mixes both propagations.
-    pub(super) fn binds(&self, spec: &ContainerSpec, bundle: &Path) -> Outcome<Binds> {
+    pub(super) fn binds(
+        &self,
+        spec: &ContainerSpec,
+        bundle: &Path,
+        users: Option<&Users>,
+    ) -> Outcome<Binds> {
         let follows = |kind: &MountKind| {
             matches!(
                 kind,
@@ -67,7 +102,7 @@ impl Shim {
                 continue;
             };
             let secluded = follows_host && !follows(&wanted.kind);
-            if sub_path.is_none() && !secluded {
+            if sub_path.is_none() && !secluded && users.is_none() {
                 binds.sources.push(None);
                 continue;
             }
@@ -77,7 +112,7 @@ impl Shim {
                     sub_path.as_deref().unwrap_or(".")
                 )
             })?;
-            let stage = stage(&found, &bundle.join("binds"), number, secluded)
+            let stage = stage(&found, &bundle.join("binds"), number, secluded, users)
                 .attempt(|| format!("stage the mount on {:?}", wanted.destination))?;
             binds.sources.push(Some(stage.display().to_string()));
         }
@@ -159,6 +194,17 @@ pub(in crate::shim) fn make_dirs(
     how: u64,
     mode: u32,
 ) -> io::Result<()> {
+    make_owned_dirs(root, path, how, mode, None)
+}
+
+/// As [`make_dirs`]; what is made belongs to `owner`, where one is given.
+fn make_owned_dirs(
+    root: &OwnedFd,
+    path: &Path,
+    how: u64,
+    mode: u32,
+    owner: Option<u32>,
+) -> io::Result<()> {
     let mut parent = root.try_clone()?;
     let mut so_far = PathBuf::new();
     for part in path.components() {
@@ -177,7 +223,12 @@ pub(in crate::shim) fn make_dirs(
         parent = match open_at(root, &so_far, flags, how) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 match mkdirat(&parent, name, Mode::from_bits_truncate(mode)) {
-                    Ok(()) | Err(Errno::EEXIST) => {}
+                    Ok(()) => {
+                        let (uid, gid) = (owner.map(Uid::from_raw), owner.map(Gid::from_raw));
+                        let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
+                        fchownat(&parent, name, uid, gid, flags)?;
+                    }
+                    Err(Errno::EEXIST) => {}
                     Err(error) => return Err(error.into()),
                 }
                 open_at(root, &so_far, flags, how)?
@@ -218,7 +269,13 @@ pub(in crate::shim) fn open_at(
 }
 
 /// Binds what was resolved to a place that nobody else can change meanwhile.
-fn stage(found: &OwnedFd, dir: &Path, number: usize, secluded: bool) -> Outcome<PathBuf> {
+fn stage(
+    found: &OwnedFd,
+    dir: &Path,
+    number: usize,
+    secluded: bool,
+    users: Option<&Users>,
+) -> Outcome<PathBuf> {
     fs::create_dir_all(dir)?;
     let target = dir.join(number.to_string());
     let source = format!("/proc/self/fd/{}", found.as_raw_fd());
@@ -227,14 +284,13 @@ fn stage(found: &OwnedFd, dir: &Path, number: usize, secluded: bool) -> Outcome<
     } else {
         File::create(&target)?;
     }
-    let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
-    mount(
-        Some(source.as_str()),
-        &target,
-        None::<&str>,
-        bind,
-        None::<&str>,
-    )?;
+    match users {
+        Some(users) => users.bind(Path::new(&source), &target)?,
+        None => {
+            let (none, bind) = (None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC);
+            mount(Some(source.as_str()), &target, none, bind, none)?;
+        }
+    }
     if secluded {
         let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
         mount(None::<&str>, &target, None::<&str>, private, None::<&str>)?;

@@ -12,6 +12,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::sethostname;
 
 use super::start::Origin;
+use super::users::{self, Users};
 use super::{Attempt, Outcome, Shim, refuse};
 use crate::shim::launcher::CGROUP;
 use crate::spec::{IpcMode, NetMode, PidMode, PodMount, PodSpec, Resources, Warnings};
@@ -28,6 +29,8 @@ pub(super) struct Pod {
     pub infra_pid: Option<i32>,
     /// The pod's `/dev/shm` in the shim's mount namespace.
     pub shm: String,
+    /// Users of its own.
+    pub users: Option<Users>,
 }
 
 impl Shim {
@@ -48,24 +51,41 @@ impl Shim {
             .attempt(|| "note the pod's cgroup".to_owned())?;
         self.cgroups.create(&cgroup_path)?;
         let warnings = self.cgroups.apply(&cgroup_path, &spec.resources)?;
+        let (users, mut infra_pid) = match spec.users {
+            None => (None, None),
+            Some(range) => {
+                users::let_pass(&self.dir)?;
+                let shared = (spec.pid == PidMode::Pod).then_some(infra as fn() -> !);
+                let (users, first) = users::enter(range, &self.dir, shared)?;
+                (Some(users), first)
+            }
+        };
         enter_namespaces(&spec, &origin)?;
         for (name, value) in &spec.sysctls {
             let file = format!("/proc/sys/{}", name.replace('.', "/"));
             fs::write(&file, value).attempt(|| format!("set {name}"))?;
         }
         let shm = self.shm(&spec)?;
+        if let Some(users) = &users {
+            users::give_root(users, &shm)?;
+        }
         for mount in &spec.mounts {
             mount_tmpfs(mount)?;
         }
-        let infra_pid = match spec.pid {
-            PidMode::Pod => Some(self.start_infra(&cgroup_path)?),
-            PidMode::Container | PidMode::Host => None,
-        };
+        if spec.pid == PidMode::Pod {
+            let pid = match infra_pid {
+                Some(pid) => pid,
+                None => start_infra()?,
+            };
+            self.place_infra(&cgroup_path, pid)?;
+            infra_pid = Some(pid);
+        }
         self.pod = Some(Pod {
             spec,
             cgroup_path,
             infra_pid,
             shm,
+            users,
         });
         Ok(warnings)
     }
@@ -95,27 +115,30 @@ impl Shim {
             mode: 0o1777,
             uid: 0,
             gid: 0,
+            page_size: 0,
         })?;
         Ok(path)
     }
 
-    /// Process 1 of a namespace that containers join. It only reaps, and the kernel kills the
-    /// whole namespace with it.
-    fn start_infra(&self, cgroup_path: &str) -> Outcome<i32> {
-        let flags = libc::CLONE_NEWPID | libc::SIGCHLD;
-        // SAFETY: without CLONE_VM this is a fork, in a process that has a single thread; the
-        // zeroes are absent stack and id pointers, whatever their order on the architecture.
-        let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) } as i32;
-        match pid {
-            0 => infra(),
-            pid if pid > 0 => {
-                let path = format!("{cgroup_path}/{INFRA_CGROUP}");
-                self.cgroups.create_leaf(&path)?;
-                self.cgroups.add(&path, pid)?;
-                Ok(pid)
-            }
-            _ => Err(io::Error::last_os_error()).attempt(|| "start the pod's process 1".to_owned()),
-        }
+    fn place_infra(&self, cgroup_path: &str, pid: i32) -> Outcome<()> {
+        let path = format!("{cgroup_path}/{INFRA_CGROUP}");
+        self.cgroups.create_leaf(&path)?;
+        self.cgroups.add(&path, pid)?;
+        Ok(())
+    }
+}
+
+/// Process 1 of a namespace that containers join. It only reaps, and the kernel kills the whole
+/// namespace with it.
+fn start_infra() -> Outcome<i32> {
+    let flags = libc::CLONE_NEWPID | libc::SIGCHLD;
+    // SAFETY: without CLONE_VM this is a fork, in a process that has a single thread; the
+    // zeroes are absent stack and id pointers, whatever their order on the architecture.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) } as i32;
+    match pid {
+        0 => infra(),
+        pid if pid > 0 => Ok(pid),
+        _ => Err(io::Error::last_os_error()).attempt(|| "start the pod's process 1".to_owned()),
     }
 }
 
@@ -123,6 +146,11 @@ fn check(spec: &PodSpec) -> Outcome<()> {
     let sound = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     if spec.uid.is_empty() || !spec.uid.chars().all(sound) {
         return refuse(format!("the pod's uid is not valid: {:?}", spec.uid));
+    }
+    let of_host =
+        spec.net == NetMode::Host || spec.pid == PidMode::Host || spec.ipc == IpcMode::Host;
+    if spec.users.is_some() && of_host {
+        return refuse("a pod with users of its own cannot share the host's namespaces");
     }
     for (name, _) in &spec.sysctls {
         let net = name.starts_with("net.");
@@ -190,15 +218,14 @@ pub(super) fn mount_tmpfs(wanted: &PodMount) -> Outcome<()> {
     if wanted.size > 0 {
         data.push_str(&format!(",size={}", wanted.size));
     }
+    let mut kind = "tmpfs";
+    if wanted.page_size > 0 {
+        kind = "hugetlbfs";
+        data.push_str(&format!(",pagesize={}", wanted.page_size));
+    }
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(
-        Some("tmpfs"),
-        path,
-        Some("tmpfs"),
-        flags,
-        Some(data.as_str()),
-    )
-    .attempt(|| format!("mount a tmpfs on {:?}", wanted.path))?;
+    mount(Some(kind), path, Some(kind), flags, Some(data.as_str()))
+        .attempt(|| format!("mount a {kind} on {:?}", wanted.path))?;
     chown(path, Some(wanted.uid), Some(wanted.gid))?;
     // Changing the owner may clear mode bits.
     fs::set_permissions(path, fs::Permissions::from_mode(wanted.mode))?;

@@ -8,6 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use super::exec::Exec;
 use super::{Attempt, Outcome, Shim, now_ns, refuse};
 use crate::shim::wire::{Say, Target};
 use crate::spec::{ContainerState, Event, ExitStatus};
@@ -48,13 +49,18 @@ impl Shim {
             oom_killed: false,
             finished_at_ns: now_ns(),
         };
-        if let Some(position) = self.execs.iter().position(|exec| exec.pid == pid) {
-            let exec = self.execs.swap_remove(position);
-            let event = Event::ExecExited {
-                exec_id: exec.id,
-                exit,
-            };
-            if let Some(connection) = self.connections.find(exec.token) {
+        let live = |exec: &Exec| exec.pid == pid && exec.exit.is_none();
+        if let Some(position) = self.execs.iter().position(live) {
+            let exec = &mut self.execs[position];
+            let (exec_id, token) = (exec.id, exec.token);
+            let is_known = |c: &super::Container| c.spec.id == exec.container;
+            if exec.lasting.is_some() && self.containers.iter().any(is_known) {
+                exec.exit = Some(exit.clone());
+            } else {
+                self.execs.swap_remove(position);
+            }
+            let event = Event::ExecExited { exec_id, exit };
+            if let Some(connection) = self.connections.find(token) {
                 connection.say(&Say::Event(event), Vec::new());
             }
             return;

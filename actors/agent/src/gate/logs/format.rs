@@ -2,7 +2,7 @@
 //! `2026-01-02T03:04:05.678901234Z stdout F text`.
 
 use jiff::Timestamp;
-use kabuki_protocol::node::LogRequest;
+use kabuki_protocol::node::{LogRequest, LogStream};
 
 /// Takes a file's bytes and gives the wanted ones.
 pub(super) struct Filter {
@@ -10,6 +10,8 @@ pub(super) struct Filter {
     timestamps: bool,
     /// Bytes that may still be sent.
     left: Option<u64>,
+    /// The only stream whose lines are shown.
+    stream: Option<&'static [u8]>,
     /// A line whose end has not been read yet.
     rest: Vec<u8>,
     /// The next line goes on with the present one.
@@ -23,6 +25,11 @@ impl Filter {
             since: since.and_then(|ns| Timestamp::from_nanosecond(ns).ok()),
             timestamps: request.timestamps,
             left: request.limit_bytes,
+            stream: match request.stream {
+                LogStream::All => None,
+                LogStream::Stdout => Some(b"stdout"),
+                LogStream::Stderr => Some(b"stderr"),
+            },
             rest: Vec::new(),
             within_line: false,
         }
@@ -68,11 +75,14 @@ impl Filter {
 
     fn line(&mut self, line: &[u8], out: &mut Vec<u8>) {
         let mut words = line.splitn(4, |b| *b == b' ');
-        let (Some(time), Some(_stream), Some(tag), Some(text)) =
+        let (Some(time), Some(stream), Some(tag), Some(text)) =
             (words.next(), words.next(), words.next(), words.next())
         else {
             return;
         };
+        if self.stream.is_some_and(|wanted| wanted != stream) {
+            return;
+        }
         if let Some(since) = self.since {
             let at = std::str::from_utf8(time)
                 .ok()
@@ -115,6 +125,7 @@ mod tests {
             since_ns: None,
             timestamps: false,
             limit_bytes: None,
+            stream: LogStream::All,
         }
     }
 
@@ -159,6 +170,17 @@ mod tests {
             ),
             "two\n\n"
         );
+    }
+
+    #[test]
+    fn one_stream_is_shown_alone() {
+        for (stream, shown) in [(LogStream::Stdout, "one\n\n"), (LogStream::Stderr, "two\n")] {
+            let request = LogRequest {
+                stream,
+                ..request()
+            };
+            assert_eq!(run(request, 7), shown);
+        }
     }
 
     #[test]

@@ -25,19 +25,19 @@ pub(super) fn push_varint(buffer: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Appends a field that is a whole number.
-pub(super) fn push_number(buffer: &mut Vec<u8>, number: u32, value: i64) {
+pub(crate) fn push_number(buffer: &mut Vec<u8>, number: u32, value: i64) {
     push_varint(buffer, u64::from(number) << 3);
     push_varint(buffer, value as u64);
 }
 
 /// Appends a field of eight bytes.
-pub(super) fn push_double(buffer: &mut Vec<u8>, number: u32, value: f64) {
+pub(crate) fn push_double(buffer: &mut Vec<u8>, number: u32, value: f64) {
     push_varint(buffer, u64::from(number) << 3 | 1);
     buffer.extend_from_slice(&value.to_bits().to_le_bytes());
 }
 
 /// Appends a field that is bytes, a text or a message.
-pub(super) fn push_bytes(buffer: &mut Vec<u8>, number: u32, bytes: &[u8]) {
+pub(crate) fn push_bytes(buffer: &mut Vec<u8>, number: u32, bytes: &[u8]) {
     push_varint(buffer, u64::from(number) << 3 | 2);
     push_varint(buffer, bytes.len() as u64);
     buffer.extend_from_slice(bytes);

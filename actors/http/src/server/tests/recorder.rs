@@ -1,6 +1,7 @@
 //! A control plane that remembers what reached it.
 
 use super::admin;
+use crate::fake::Opened;
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use kabuki_model::identity::Identity;
@@ -12,10 +13,10 @@ use kabuki_model::{ObjectKey, Resource, StatusError, Stored};
 use kabuki_protocol::front::{
     AccessAttributes, Authenticated, Decision, Freshness, Front, HealthCheck, Measure,
 };
-use kabuki_protocol::node::NodeRequest;
+use kabuki_protocol::node::{FromNode, NodeMetrics, NodeRequest};
 use kabuki_protocol::session::VersionInfo;
 use kabuki_protocol::{Api, ApiHandle, NodeStream, Watch};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
@@ -33,6 +34,12 @@ struct Shared {
     reached: AtomicUsize,
     requests: Mutex<Vec<Request>>,
     watches: Mutex<Vec<(WatchRequest, Events)>>,
+    /// What there is instead of the settings.
+    objects: Mutex<Vec<Arc<Stored>>>,
+    /// What the nodes use.
+    figures: Mutex<Vec<NodeMetrics>>,
+    /// Where streams are told of that are opened, if somebody listens.
+    listener: Mutex<Option<mpsc::Sender<Opened>>>,
 }
 
 impl Recorder {
@@ -47,10 +54,40 @@ impl Recorder {
         requests.last().cloned().expect("a request")
     }
 
+    /// Has these objects from now on.
+    pub(super) fn hold(&self, objects: Vec<Arc<Stored>>) {
+        *self.shared.objects.lock().expect("not poisoned") = objects;
+    }
+
+    /// Has nodes that use this.
+    pub(super) fn measure(&self, figures: NodeMetrics) {
+        self.shared
+            .figures
+            .lock()
+            .expect("not poisoned")
+            .push(figures);
+    }
+
+    /// From now on streams are opened, and come out here.
+    pub(super) fn listen(&self) -> mpsc::Receiver<Opened> {
+        let (sender, receiver) = mpsc::channel(8);
+        *self.shared.listener.lock().expect("not poisoned") = Some(sender);
+        receiver
+    }
+
     /// The watches that came through.
     pub(super) fn watches(&self) -> Vec<(WatchRequest, Events)> {
         self.shared.watches.lock().expect("not poisoned").clone()
     }
+}
+
+/// An object by its resource, kind and fields.
+pub(super) fn object(resource: &str, kind: &str, revision: u64, value: Value) -> Arc<Stored> {
+    let text = |field: &str| value["metadata"][field].as_str().unwrap_or_default();
+    let key = ObjectKey::new(Resource::named(resource), text("namespace"), text("name"));
+    let uid = text("uid").into();
+    let json = canonical_json("v1", kind, value.as_object().expect("an object").clone());
+    Arc::new(Stored::new(key, uid, revision, json))
 }
 
 /// A config map.
@@ -68,10 +105,31 @@ pub(super) fn settings(revision: u64, colour: &str) -> Arc<Stored> {
 struct RecorderApi(Arc<Shared>);
 
 impl RecorderApi {
+    /// What it holds of a resource; the settings, unless it was given something.
+    fn held(&self, resource: &Resource) -> Vec<Arc<Stored>> {
+        let held = self.0.objects.lock().expect("not poisoned");
+        match held.is_empty() {
+            true => vec![settings(5, "red")],
+            false => {
+                let of = held.iter().filter(|o| o.key.resource == *resource);
+                of.cloned().collect()
+            }
+        }
+    }
+
     fn answer(&self, request: Request) -> Result<Answer, StatusError> {
         self.0.reached.fetch_add(1, Ordering::SeqCst);
         let content = match &request {
-            Request::List(_) | Request::DeleteCollection { .. } => Content::List(ObjectList {
+            Request::List(list) => Content::List(ObjectList {
+                revision: 7,
+                items: self.held(&list.resource),
+                ..ObjectList::default()
+            }),
+            Request::Get { key, .. } => match self.held(&key.resource).first() {
+                Some(object) => Content::Object(object.clone()),
+                None => return Err(StatusError::not_found(key)),
+            },
+            Request::DeleteCollection { .. } => Content::List(ObjectList {
                 revision: 7,
                 items: vec![settings(5, "red")],
                 ..ObjectList::default()
@@ -126,11 +184,29 @@ impl Front for Recorder {
     fn open<'a>(
         &'a self,
         _who: &'a Identity,
-        _node: Option<&'a str>,
-        _request: NodeRequest,
+        node: Option<&'a str>,
+        request: NodeRequest,
     ) -> BoxFuture<'a, Result<NodeStream, StatusError>> {
         self.shared.reached.fetch_add(1, Ordering::SeqCst);
-        async { Err(StatusError::unavailable("no node")) }.boxed()
+        let figures = self.shared.figures.lock().expect("not poisoned");
+        let mut found = figures.iter().filter(|f| Some(&*f.node) == node);
+        let found = found.next().filter(|_| request == NodeRequest::Metrics);
+        let found = found.cloned();
+        let listener = self.shared.listener.lock().expect("not poisoned").clone();
+        async move {
+            if let (None, Some(listener)) = (&found, listener) {
+                let (stream, input, output) = crate::fake::stream();
+                let told = listener.send((request, input, output)).await;
+                told.map_err(|_| StatusError::unavailable("nobody listens"))?;
+                return Ok(stream);
+            }
+            let figures = found.ok_or_else(|| StatusError::unavailable("no node"))?;
+            let (stream, _, output) = crate::fake::stream();
+            let sent = output.send(FromNode::Metrics(figures)).await;
+            sent.map_err(|_| StatusError::unavailable("nobody listens"))?;
+            Ok(stream)
+        }
+        .boxed()
     }
 
     fn authenticate<'a>(

@@ -3,6 +3,7 @@
 use super::{Recorder, admin, arrived, ask, client, connect};
 use crate::discovery::group_versions;
 use crate::served::{self, Part};
+use crate::usage::Measured;
 use http::StatusCode;
 use kabuki_model::identity::Identity;
 use kabuki_model::review::ReviewKind;
@@ -49,6 +50,26 @@ fn routes() -> Vec<(&'static str, String)> {
                 routes.push((method, path.clone()));
             }
         }
+    }
+    for measured in Measured::ALL {
+        let root = root(Measured::GROUP, Measured::VERSION);
+        for path in [
+            measured.plural().to_string(),
+            format!("{}/x", measured.plural()),
+        ] {
+            for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+                routes.push((method, format!("{root}/{path}")));
+            }
+        }
+    }
+    for path in [
+        "healthz",
+        "metrics",
+        "pods",
+        "stats/summary",
+        "containerLogs/a/b/c",
+    ] {
+        routes.push(("GET", format!("/api/v1/nodes/x/proxy/{path}")));
     }
     for review in ReviewKind::ALL {
         let root = root(review.group(), review.version());

@@ -89,7 +89,7 @@ fn a_pre_stop_hook_that_takes_all_the_grace_leaves_two_seconds() {
 }
 
 #[test]
-fn a_hook_is_not_run_again_after_adoption_and_the_grace_still_counts() {
+fn a_hook_is_waited_for_after_adoption_and_the_grace_still_counts() {
     let manifest = json!({"containers": [hooked()["containers"][0]]});
     let mut world = World::running(manifest.clone());
     world.hook_ends("web", HookKind::PostStart, false);
@@ -106,12 +106,35 @@ fn a_hook_is_not_run_again_after_adoption_and_the_grace_still_counts() {
     }];
     // One hour has passed meanwhile.
     let mut adopted = World::resumed(&known, stored, &seen);
-    assert!(!adopted.has(&hook(HookKind::PreStop)));
-    assert!(adopted.has(&Effect::Signal(of("web", 0))));
+    assert!(adopted.has(&hook(HookKind::PreStop)));
+    assert!(!adopted.has(&Effect::Signal(of("web", 0))));
     adopted.pass(99);
-    assert!(!adopted.has(&Effect::Kill(of("web", 0))));
+    assert!(!adopted.has(&Effect::Signal(of("web", 0))));
     adopted.pass(1);
+    assert!(adopted.has(&Effect::Signal(of("web", 0))));
+    adopted.pass(2);
     assert!(adopted.has(&Effect::Kill(of("web", 0))));
+}
+
+#[test]
+fn a_post_start_hook_is_waited_for_after_adoption() {
+    let mut world = World::new(hooked());
+    world.sandbox();
+    world.runs_as("web", 0);
+    assert!(world.has(&hook(HookKind::PostStart)));
+    let stored = world.machine.state().clone();
+    let state = Seen::Running {
+        started_at: world.now,
+    };
+    let seen = [SeenContainer {
+        instance: of("web", 0),
+        state,
+    }];
+    let known = serde_json::to_value(&**world.machine.pod()).expect("JSON");
+    let mut adopted = World::resumed(&known, stored, &seen);
+    assert!(adopted.has(&hook(HookKind::PostStart)));
+    adopted.hook_ends("web", HookKind::PostStart, true);
+    assert!(adopted.has(&hook(HookKind::PreStop)), "it failed after all");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::machine::{
     Effect, Exit, Fact, HookKind, Host, ImageFailure, Instance, PodMachine, PodState, Seen,
     SeenContainer,
 };
+use crate::resize::Verdict;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use serde_json::json;
@@ -37,7 +38,8 @@ impl Node {
             {"name": "second", "image": "x"},
         ],
         "containers": [
-            {"name": "a", "image": "x", "readinessProbe": command, "livenessProbe": command},
+            {"name": "a", "image": "x", "readinessProbe": command, "livenessProbe": command,
+                "resizePolicy": [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]},
             {"name": "b", "image": "y", "lifecycle": hooks},
         ]});
         let machine = PodMachine::new(typed(&pod(spec)), Host::default(), now);
@@ -190,6 +192,17 @@ impl Node {
                 self.live.clear();
                 self.tell(Fact::SandboxGone);
             }
+            Effect::AskForRoom { requests } => {
+                let verdict = match well {
+                    true => Verdict::Granted,
+                    false => Verdict::Deferred(message),
+                };
+                self.tell(Fact::RoomDecided { requests, verdict });
+            }
+            Effect::ApplyResources { containers, whole } => {
+                let error = (!well).then_some(message);
+                self.tell(Fact::ResourcesApplied { containers, whole, error });
+            }
             _ => {}
         }
     }
@@ -274,7 +287,12 @@ impl Node {
                 },
             })
             .collect();
-        self.open.clear();
+        for effect in self.open.drain(..) {
+            // Its end was not heard of, so that it is asked for again.
+            if let Effect::RunHook { instance, hook } = effect {
+                self.hooks.remove(&(instance, hook));
+            }
+        }
         let pod = self.machine.pod().clone();
         self.machine = PodMachine::resume(pod, Host::default(), stored, &seen, now);
         assert_eq!(self.machine.is_finished(), finished);
@@ -288,6 +306,17 @@ impl Node {
             k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(self.now),
         );
         pod.metadata.deletion_grace_period_seconds = Some(grace_s);
+        self.tell(Fact::PodChanged(pod.into()));
+    }
+
+    /// Somebody wants other resources for one of the containers.
+    fn resize(&mut self, pick: usize, cpu: u32) {
+        let mut pod = (**self.machine.pod()).clone();
+        let spec = pod.spec.as_mut().expect("a spec");
+        let count = spec.containers.len();
+        let resources = json!({"requests": {"cpu": format!("{cpu}m")}});
+        let resources = serde_json::from_value(resources).expect("resources");
+        spec.containers[pick % count].resources = Some(resources);
         self.tell(Fact::PodChanged(pod.into()));
     }
 
@@ -377,6 +406,7 @@ enum Step {
     Stale(u32),
     Restart,
     Probe(usize, bool),
+    Resize(usize, u32),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -390,6 +420,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..4u32).prop_map(Step::Stale),
         1 => Just(Step::Restart),
         4 => (0..4usize, prop::bool::weighted(0.7)).prop_map(|(p, w)| Step::Probe(p, w)),
+        2 => (0..2usize, 1..4u32).prop_map(|(p, c)| Step::Resize(p, c)),
     ]
 }
 
@@ -416,6 +447,7 @@ proptest! {
                 }
                 Step::Restart => node.restart(),
                 Step::Probe(pick, healthy) => node.probe(pick, healthy),
+                Step::Resize(pick, cpu) => node.resize(pick, cpu),
             }
             node.check();
         }

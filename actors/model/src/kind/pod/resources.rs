@@ -115,10 +115,11 @@ pub fn qos(spec: &PodSpec) -> Qos {
 /// What a pod with this spec takes of its node: what it asks for as a whole, or what its
 /// containers need together.
 pub fn requests(spec: &PodSpec) -> Totals {
-    let total = |name| {
+    let total = |name| -> Quantity {
         let whole = of_pod(spec, Bound::Request, name);
         let sum = || together(spec, |c| Some(request(c, name))).unwrap_or_default();
-        whole.unwrap_or_else(sum)
+        let own = whole.unwrap_or_else(sum);
+        [own, overhead(spec, name)].into_iter().sum()
     };
     Totals {
         cpu_milli: total("cpu").milli_ceil(),
@@ -153,6 +154,13 @@ pub fn pod_request(spec: &PodSpec, name: &str) -> Option<Quantity> {
 /// The limit of the pod as a whole, if it has one of its own.
 pub fn pod_limit(spec: &PodSpec, name: &str) -> Option<Quantity> {
     of_pod(spec, Bound::Limit, name)
+}
+
+/// What a pod costs beside its containers; nothing when its RuntimeClass does not say.
+pub fn overhead(spec: &PodSpec, name: &str) -> Quantity {
+    let written = spec.overhead.as_ref().and_then(|o| o.get(name));
+    let amount = written.and_then(|w| Quantity::try_from(w).ok());
+    amount.unwrap_or_default()
 }
 
 /// What a container requests of a resource; zero when it says nothing.

@@ -14,6 +14,7 @@ use std::net::IpAddr;
 /// of service, which never changes again.
 pub(super) fn prepare_create(pod: &mut Pod) {
     admit_defaults(pod);
+    super::app_armor::fields_from_annotations(pod);
     let spec = pod.spec.get_or_insert_default();
     let status = PodStatus {
         phase: Some("Pending".to_string()),

@@ -18,15 +18,10 @@ pub(super) type Table<T> = &'static [(&'static str, fn(&T) -> bool)];
 
 pub(super) const POD_SPEC: Table<PodSpec> = &[
     ("evictionResponders", |s| some(&s.eviction_responders)),
-    ("hostUsers", |s| s.host_users == Some(false)),
     ("hostnameOverride", |s| text(&s.hostname_override)),
     ("os", |s| s.os.as_ref().is_some_and(|os| os.name != "linux")),
-    ("overhead", |s| {
-        s.overhead.as_ref().is_some_and(|o| !o.is_empty())
-    }),
     ("priorityClassName", |s| text(&s.priority_class_name)),
     ("resourceClaims", |s| some(&s.resource_claims)),
-    ("runtimeClassName", |s| text(&s.runtime_class_name)),
     ("schedulingGates", |s| some(&s.scheduling_gates)),
     ("schedulingGroup", |s| s.scheduling_group.is_some()),
     ("topologySpreadConstraints", |s| {
@@ -44,50 +39,25 @@ pub(super) const TOLERATION: Table<Toleration> = &[("operator", |t| {
 })];
 
 pub(super) const POD_SECURITY: Table<PodSecurityContext> = &[
-    ("appArmorProfile", |c| {
-        c.app_armor_profile
-            .as_ref()
-            .is_some_and(|p| p.type_ != "Unconfined")
-    }),
     ("seLinuxChangePolicy", |c| text(&c.se_linux_change_policy)),
     ("seLinuxOptions", |c| filled(&c.se_linux_options)),
     ("windowsOptions", |c| filled(&c.windows_options)),
 ];
 
-pub(super) const CONTAINER: Table<Container> = &[
-    ("resizePolicy", |c| some(&c.resize_policy)),
-    ("volumeDevices", |c| some(&c.volume_devices)),
-];
+pub(super) const CONTAINER: Table<Container> = &[("volumeDevices", |c| some(&c.volume_devices))];
 
 /// Kubernetes documents this handler as one that always fails.
 pub(super) const HOOK: Table<LifecycleHandler> = &[("tcpSocket", |h| h.tcp_socket.is_some())];
 pub(super) const HTTP_GET: Table<HTTPGetAction> = &[("protocol", |h| text(&h.protocol))];
 
 pub(super) const SECURITY: Table<SecurityContext> = &[
-    ("appArmorProfile", |c| {
-        c.app_armor_profile
-            .as_ref()
-            .is_some_and(|p| p.type_ != "Unconfined")
-    }),
-    ("procMount", |c| {
-        c.proc_mount.as_deref().is_some_and(|p| p != "Default")
-    }),
     ("seLinuxOptions", |c| filled(&c.se_linux_options)),
     ("windowsOptions", |c| filled(&c.windows_options)),
 ];
 
 pub(super) const RESOURCES: Table<ResourceRequirements> = &[("claims", |r| some(&r.claims))];
 
-pub(super) const ENV_SOURCE: Table<EnvVarSource> = &[
-    ("fileKeyRef", |s| s.file_key_ref.is_some()),
-    // Huge pages are not counted, so they have no amount to show.
-    ("resourceFieldRef", |s| {
-        s.resource_field_ref.as_ref().is_some_and(|r| {
-            let resource = r.resource.split_once('.').map_or("", |r| r.1);
-            resource.starts_with("hugepages-")
-        })
-    }),
-];
+pub(super) const ENV_SOURCE: Table<EnvVarSource> = &[("fileKeyRef", |s| s.file_key_ref.is_some())];
 
 pub(super) const MOUNT: Table<VolumeMount> = &[
     ("bindMountOptions", |m| some(&m.bind_mount_options)),
@@ -166,16 +136,9 @@ pub(super) fn refuse<T>(table: Table<T>, object: &T, path: &Path, causes: &mut V
 
 /// Notes a resource that containers may ask for in Kubernetes, but not of this version.
 pub(super) fn refuse_resource(name: &str, path: &Path, causes: &mut Vec<Cause>) {
-    if !matches!(name, "cpu" | "memory" | "ephemeral-storage") {
+    let is_known = matches!(name, "cpu" | "memory" | "ephemeral-storage");
+    if !is_known && !name.starts_with("hugepages-") {
         causes.push(refusal(name, path));
-    }
-}
-
-/// Notes an annotation that asks for an AppArmor profile, which is the older way to do so.
-pub(super) fn refuse_app_armor(key: &str, profile: &str, path: &Path, causes: &mut Vec<Cause>) {
-    let asks = key.starts_with("container.apparmor.security.beta.kubernetes.io/");
-    if asks && profile != "unconfined" {
-        causes.push(refusal("an AppArmor profile", path));
     }
 }
 

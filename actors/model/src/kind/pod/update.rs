@@ -2,8 +2,10 @@
 //! period that was negative, and its metadata (Kubernetes, "Pod update and replacement").
 
 mod ephemeral;
+mod resize;
 
 pub use ephemeral::validate_ephemeral_update;
+pub use resize::validate_resize;
 
 use super::super::path::Path;
 use super::validate::tolerations;

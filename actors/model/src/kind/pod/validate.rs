@@ -7,6 +7,7 @@ mod env;
 mod ephemeral;
 mod network;
 mod probe;
+mod resize;
 mod resources;
 mod restart;
 mod scheduling;
@@ -15,7 +16,8 @@ mod volume;
 
 pub(super) use annotations::annotations;
 pub(super) use network::ip;
-pub(super) use scheduling::tolerations;
+pub(in super::super) use resources::overhead as validate_overhead;
+pub(in super::super) use scheduling::tolerations;
 
 use super::super::path::Path;
 use super::unsupported::{self, refuse};
@@ -60,6 +62,11 @@ pub(super) fn validate_spec(context: Context, path: &Path, causes: &mut Vec<Caus
     scheduling::placement(spec, path, causes);
     account(spec, path, causes);
     resources::pod(spec, path, causes);
+    if let Some(name) = spec.runtime_class_name.as_deref().filter(|n| !n.is_empty()) {
+        path.child("runtimeClassName")
+            .check(name, syntax::dns_subdomain(name), causes);
+    }
+    resources::overhead(spec.overhead.as_ref(), &path.child("overhead"), causes);
     for (index, gate) in spec.readiness_gates.iter().flatten().enumerate() {
         let (path, name) = (path.child("readinessGates"), &gate.condition_type);
         let path = path.index(index);

@@ -127,6 +127,9 @@ impl Replica {
     pub(super) fn on_persisted(&mut self, number: u64, out: &mut dyn Effects) {
         let done = |u: &mut Unpersisted| u.number <= number || !u.appended;
         while let Some(unpersisted) = self.unpersisted.pop_front_if(done) {
+            // Followers hear what is committed with what is yet to be.
+            let more = self.unpersisted.iter().any(|u| u.appended);
+            self.node.skip_bcast_commit(more);
             self.node.on_persist_ready(unpersisted.number);
             self.send(unpersisted.messages, out);
         }

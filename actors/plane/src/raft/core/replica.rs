@@ -278,6 +278,10 @@ impl Replica {
         if self.knows(from) {
             self.contacts.heard(from, self.clock);
         }
+        // Followers hear what is committed with the entries that are still to be committed.
+        let more = message.index < self.node.raft.raft_log.last_index();
+        let answer = kind == MessageType::MsgAppendResponse;
+        self.node.skip_bcast_commit(answer && more);
         if let Err(e) = self.node.step(message) {
             // A message of a removed or unknown server: not worth a restart.
             tracing::debug!(error = %e, "a raft message was ignored");
@@ -299,6 +303,11 @@ impl Replica {
     pub fn persisted(&mut self, number: u64, out: &mut dyn Effects) -> Result<(), CoreError> {
         self.on_persisted(number, out);
         self.drive(out)
+    }
+
+    /// How many appends are not known to be durable.
+    pub fn appends_in_flight(&self) -> usize {
+        self.unpersisted.iter().filter(|u| u.appended).count()
     }
 
     /// The answer to an [`Effect::Fetch`].
@@ -359,7 +368,7 @@ impl Replica {
     }
 
     /// Whether this server is the only voter.
-    pub(super) fn alone(&self) -> bool {
+    pub fn alone(&self) -> bool {
         self.node.raft.promotable() && self.node.raft.prs().is_singleton()
     }
 

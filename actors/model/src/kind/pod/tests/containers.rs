@@ -298,6 +298,26 @@ fn security_is_consistent() {
             "spec.securityContext.appArmorProfile.type: Required value: type is required when appArmorProfile is set",
         ),
         (
+            context(json!({"appArmorProfile": {"type": "Localhost"}})),
+            "spec.securityContext.appArmorProfile.localhostProfile: Required value: must be set when AppArmor type is Localhost",
+        ),
+        (
+            context(json!({"appArmorProfile": {"type": "Localhost", "localhostProfile": " a"}})),
+            "localhostProfile: Invalid value: \" a\": must not be padded with whitespace",
+        ),
+        (
+            json!({"hostUsers": false, "hostNetwork": true}),
+            "spec.hostNetwork: Forbidden: when `pod.Spec.HostUsers` is false",
+        ),
+        (
+            json!({"hostUsers": false, "hostPID": true}),
+            "spec.hostPID: Forbidden: when `pod.Spec.HostUsers` is false",
+        ),
+        (
+            json!({"hostUsers": false, "hostIPC": true}),
+            "spec.hostIPC: Forbidden: when `pod.Spec.HostUsers` is false",
+        ),
+        (
             json!({"hostPID": true, "shareProcessNamespace": true}),
             "spec.shareProcessNamespace: Invalid value: true: ShareProcessNamespace and HostPID cannot both be enabled",
         ),
@@ -312,6 +332,10 @@ fn security_is_consistent() {
             "securityContext.procMount: Unsupported value: \"Bare\": supported values: \"Default\", \"Unmasked\"",
         ),
         (
+            context(json!({"procMount": "Unmasked"})),
+            "securityContext.procMount: Invalid value: \"Unmasked\": `hostUsers` must be false to use `Unmasked`",
+        ),
+        (
             context(json!({"allowPrivilegeEscalation": false, "privileged": true})),
             "securityContext: Invalid value: {\"allowPrivilegeEscalation\":false,\"privileged\":true}: cannot set `allowPrivilegeEscalation` to false and `privileged` to true",
         ),
@@ -322,4 +346,85 @@ fn security_is_consistent() {
             "securityContext: Invalid value: {\"allowPrivilegeEscalation\":false,\"capabilities\":{\"add\":[\"CAP_SYS_ADMIN\"]}}: cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN",
         ),
     ]);
+}
+
+#[test]
+fn a_policy_says_how_a_container_takes_a_resize() {
+    let policy =
+        |resource: &str, restart: &str| json!({"resourceName": resource, "restartPolicy": restart});
+    let of = |policies: Value| with_container(json!({"resizePolicy": policies}));
+    let both = json!([
+        policy("cpu", "NotRequired"),
+        policy("memory", "RestartContainer")
+    ]);
+    assert_eq!(causes(&of(both.clone())), Vec::<String>::new());
+    says(
+        &of(json!([policy("disk", "NotRequired")])),
+        "spec.containers[0].resizePolicy: Unsupported value: \"disk\"",
+    );
+    says(
+        &of(json!([policy("cpu", "Never")])),
+        "Unsupported value: \"Never\"",
+    );
+    says(
+        &of(json!([
+            policy("cpu", "NotRequired"),
+            policy("cpu", "NotRequired")
+        ])),
+        "Duplicate value: \"cpu\"",
+    );
+    let mut never = of(both.clone());
+    never.spec.as_mut().expect("a spec").restart_policy = Some("Never".to_string());
+    says(
+        &never,
+        "must be 'NotRequired' when `restartPolicy` is 'Never'",
+    );
+    let init = json!([{"name": "i", "image": "i", "resizePolicy": both}]);
+    says(
+        &pod(json!({"initContainers": init})),
+        "must not be set for init containers",
+    );
+}
+
+#[test]
+fn huge_pages_come_whole_and_beside_other_resources() {
+    let of = |resources: Value| with_container(json!({"resources": resources}));
+    let pages = json!({"hugepages-2Mi": "4Mi", "memory": "1Mi"});
+    assert_eq!(causes(&of(json!({"limits": pages}))), Vec::<String>::new());
+    for (resources, why) in [
+        (
+            json!({"limits": {"hugepages-2Mi": "4Mi"}}),
+            "HugePages require cpu or memory",
+        ),
+        (
+            json!({"limits": {"hugepages-2Mi": "3Mi", "cpu": "1"}}),
+            "3Mi is not positive integer multiple of hugepages-2Mi",
+        ),
+        (
+            json!({"limits": pages, "requests": {"hugepages-2Mi": "2Mi"}}),
+            "must be equal to hugepages-2Mi limit of 4Mi",
+        ),
+        (
+            json!({"requests": {"hugepages-2Mi": "2Mi", "cpu": "1"}}),
+            "Limit must be set for non overcommitable resources",
+        ),
+        (
+            json!({"limits": {"hugepages-big": "2Mi", "cpu": "1"}}),
+            "hugepages-big",
+        ),
+    ] {
+        says(&of(resources), why);
+    }
+    let volume =
+        |medium: &str| pod(json!({"volumes": [{"name": "v", "emptyDir": {"medium": medium}}]}));
+    for medium in ["HugePages", "HugePages-2Mi", "HugePages-1Gi"] {
+        assert_eq!(causes(&volume(medium)), Vec::<String>::new(), "{medium}");
+    }
+    says(
+        &volume("HugePages-much"),
+        "Unsupported value: \"HugePages-much\"",
+    );
+    let field = json!({"resourceFieldRef": {"resource": "limits.hugepages-2Mi"}});
+    let shown = with_container(json!({"env": [{"name": "A", "valueFrom": field}]}));
+    assert_eq!(causes(&shown), Vec::<String>::new());
 }

@@ -27,7 +27,7 @@ fn volumes_have_one_source_each() {
         ),
         (
             volume(json!({"name": "v", "emptyDir": {"medium": "Tape"}})),
-            "spec.volumes[0].emptyDir.medium: Unsupported value: \"Tape\": supported values: \"\", \"Memory\"",
+            "spec.volumes[0].emptyDir.medium: Unsupported value: \"Tape\": supported values: \"\", \"HugePages\", \"HugePages-2Mi\", \"HugePages-1Gi\", \"Memory\"",
         ),
         (
             volume(json!({"name": "v", "emptyDir": {"sizeLimit": "-1"}})),
@@ -341,11 +341,29 @@ fn annotations_that_mean_something_are_checked() {
     );
     let profile = "container.apparmor.security.beta.kubernetes.io/a";
     says(
-        &annotated(profile, "runtime/default"),
-        "Forbidden: an AppArmor profile is not supported by this version of Kabuki",
+        &annotated(profile, "own"),
+        "invalid AppArmor profile name: \"own\"",
     );
-    assert_eq!(
-        causes(&annotated(profile, "unconfined")),
-        Vec::<String>::new()
+    says(
+        &annotated(&format!("{profile}b"), "unconfined"),
+        "container not found",
     );
+    let mut other = annotated(profile, "unconfined");
+    let containers = other.spec.as_mut().map(|s| &mut s.containers[0]);
+    containers.expect("a container").security_context =
+        serde_json::from_value(json!({"appArmorProfile": {"type": "RuntimeDefault"}}))
+            .expect("a context");
+    says(
+        &other,
+        "Forbidden: apparmor type in annotation and field must match",
+    );
+    for value in ["unconfined", "runtime/default", "localhost/p"] {
+        assert_eq!(causes(&annotated(profile, value)), Vec::<String>::new());
+    }
+    let mut asks = annotated(profile, "localhost/p");
+    PodRules::prepare_create(&mut asks);
+    let field = serde_json::to_value(&asks).expect("a pod")["spec"]["containers"][0]
+        ["securityContext"]["appArmorProfile"]
+        .clone();
+    assert_eq!(field, json!({"type": "Localhost", "localhostProfile": "p"}));
 }

@@ -50,14 +50,17 @@ fn every_field_is_honoured_or_refused() {
             "hostIPC",
             "hostNetwork",
             "hostPID",
+            "hostUsers",
             "hostname",
             "imagePullSecrets",
             "nodeName",
             "nodeSelector",
+            "overhead",
             "preemptionPolicy",
             "priority",
             "resources",
             "restartPolicy",
+            "runtimeClassName",
             "schedulerName",
             "securityContext",
             "serviceAccount",
@@ -74,6 +77,7 @@ fn every_field_is_honoured_or_refused() {
     decided(
         POD_SECURITY,
         &[
+            "appArmorProfile",
             "fsGroup",
             "fsGroupChangePolicy",
             "runAsGroup",
@@ -91,6 +95,7 @@ fn every_field_is_honoured_or_refused() {
             "lifecycle",
             "livenessProbe",
             "readinessProbe",
+            "resizePolicy",
             "restartPolicy",
             "restartPolicyRules",
             "startupProbe",
@@ -117,8 +122,10 @@ fn every_field_is_honoured_or_refused() {
         SECURITY,
         &[
             "allowPrivilegeEscalation",
+            "appArmorProfile",
             "capabilities",
             "privileged",
+            "procMount",
             "readOnlyRootFilesystem",
             "runAsGroup",
             "runAsNonRoot",
@@ -127,7 +134,15 @@ fn every_field_is_honoured_or_refused() {
         ],
     );
     decided(RESOURCES, &["limits", "requests"]);
-    decided(ENV_SOURCE, &["configMapKeyRef", "fieldRef", "secretKeyRef"]);
+    decided(
+        ENV_SOURCE,
+        &[
+            "configMapKeyRef",
+            "fieldRef",
+            "resourceFieldRef",
+            "secretKeyRef",
+        ],
+    );
     decided(
         MOUNT,
         &["mountPath", "name", "readOnly", "subPath", "subPathExpr"],

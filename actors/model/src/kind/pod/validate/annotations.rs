@@ -2,7 +2,7 @@
 //! Taints").
 
 use super::super::super::path::Path;
-use super::super::unsupported::refuse_app_armor;
+use super::super::app_armor::{APP_ARMOR, containers, from_annotation};
 use super::super::update::MIRROR;
 use crate::status::Cause;
 use k8s_openapi::api::core::v1::PodSpec;
@@ -28,7 +28,27 @@ pub(in super::super) fn annotations(
         if key == DELETION_COST && !is_cost(value) {
             causes.push(Cause::invalid(path, value, "must be a 32bit integer"));
         }
-        refuse_app_armor(key, value, &path, causes);
+        if let Some(container) = key.strip_prefix(APP_ARMOR) {
+            app_armor(container, value, spec, &path, causes);
+        }
+    }
+}
+
+/// The older way to ask for an AppArmor profile. It must not contradict the field.
+fn app_armor(container: &str, value: &str, spec: &PodSpec, path: &Path, causes: &mut Vec<Cause>) {
+    let Some((_, context)) = containers(spec).find(|(name, _)| *name == container) else {
+        causes.push(Cause::invalid(path, container, "container not found"));
+        return;
+    };
+    let Some(asked) = from_annotation(value) else {
+        let why = format!("invalid AppArmor profile name: {value:?}");
+        causes.push(Cause::invalid(path, value, &why));
+        return;
+    };
+    let field = context.and_then(|c| c.app_armor_profile.as_ref());
+    if field.is_some_and(|field| *field != asked) {
+        let why = "apparmor type in annotation and field must match";
+        causes.push(Cause::forbidden(path, why));
     }
 }
 

@@ -3,7 +3,7 @@
 use super::super::super::path::Path;
 use super::super::unsupported::{self, refuse};
 use super::volume::{self, Volumes};
-use super::{Context, env, ephemeral, probe, resources, restart, security};
+use super::{Context, env, ephemeral, probe, resize, resources, restart, security};
 use crate::status::Cause;
 use crate::syntax;
 use k8s_openapi::api::core::v1::{Container, ContainerPort};
@@ -101,10 +101,16 @@ pub(super) fn container(
         resources::requirements(requirements, &path.child("resources"), causes);
     }
     if let Some(security_context) = &container.security_context {
-        security::container(security_context, &path.child("securityContext"), causes);
+        security::container(
+            context.spec,
+            security_context,
+            &path.child("securityContext"),
+            causes,
+        );
     }
     probe::of_container(context, container, stays, path, causes);
     restart::policy(container, path, causes);
+    resize::policy(context.spec, container, stays, path, causes);
     refuse(unsupported::CONTAINER, container, path, causes);
 }
 

@@ -55,6 +55,10 @@ fn never(one: &EphemeralContainer, path: &Path, causes: &mut Vec<Cause>) {
             "resources",
             resources.is_some_and(|r| *r != Default::default()),
         ),
+        (
+            "resizePolicy",
+            one.resize_policy.as_ref().is_some_and(|p| !p.is_empty()),
+        ),
         ("restartPolicy", one.restart_policy.is_some()),
         ("restartPolicyRules", one.restart_policy_rules.is_some()),
     ] {
@@ -83,7 +87,6 @@ fn shared(one: &EphemeralContainer) -> Container {
         env_from: one.env_from,
         image: one.image,
         image_pull_policy: one.image_pull_policy,
-        resize_policy: one.resize_policy,
         security_context: one.security_context,
         stdin: one.stdin,
         stdin_once: one.stdin_once,

@@ -20,10 +20,14 @@ pub(super) fn requirements(
     let path_requests = path.child("requests");
     let requests = amounts(requirements.requests.as_ref(), &path_requests, causes);
     for (name, request) in &requests {
+        let may_overcommit = !name.contains('/') && !is_huge(name);
         let Some(limit) = limits.get(name) else {
+            if !may_overcommit {
+                let why = "Limit must be set for non overcommitable resources";
+                causes.push(Cause::required(path.child("limits"), why));
+            }
             continue;
         };
-        let may_overcommit = !name.contains('/') && !name.starts_with("hugepages-");
         let relation = match may_overcommit {
             true if request > limit => "less than or equal to",
             false if request != limit => "equal to",
@@ -32,7 +36,45 @@ pub(super) fn requirements(
         let why = format!("must be {relation} {name} limit of {limit}");
         causes.push(Cause::invalid(path_requests, request.to_string(), &why));
     }
+    let mut names = limits.keys().chain(requests.keys());
+    let compute = |name: &String| matches!(name.as_str(), "cpu" | "memory");
+    if names.clone().any(|name| is_huge(name)) && !names.any(compute) {
+        let why = "HugePages require cpu or memory";
+        causes.push(Cause::forbidden(path, why));
+    }
     refuse(unsupported::RESOURCES, requirements, path, causes);
+}
+
+/// What a pod costs beside its containers.
+pub(in super::super::super) fn overhead(
+    written: Option<&BTreeMap<String, Written>>,
+    path: &Path,
+    causes: &mut Vec<Cause>,
+) {
+    amounts(written, path, causes);
+}
+
+fn is_huge(name: &str) -> bool {
+    name.starts_with("hugepages-")
+}
+
+/// Huge pages come in whole pages of a size that the name says.
+fn huge_pages(name: &str, amount: &Quantity, path: &Path, causes: &mut Vec<Cause>) {
+    let Some(size) = name.strip_prefix("hugepages-") else {
+        return;
+    };
+    let bytes = size.parse::<Quantity>().map(|q| q.value_ceil());
+    let whole = match bytes {
+        Ok(bytes) if bytes > 0 => amount.is_whole() && amount.value_ceil() % bytes == 0,
+        _ => {
+            let why = "must be a standard resource type or fully qualified";
+            return causes.push(Cause::invalid(path, name, why));
+        }
+    };
+    if !whole {
+        let why = format!("{amount} is not positive integer multiple of {name}");
+        causes.push(Cause::invalid(path, amount.to_string(), &why));
+    }
 }
 
 /// What a pod says of itself as a whole: no less than its containers ask for together, and no
@@ -103,6 +145,7 @@ fn amounts(
             let why = "must be greater than or equal to 0";
             causes.push(Cause::invalid(path, amount.to_string(), why));
         }
+        huge_pages(name, &amount, &path, causes);
         if name.contains('/') && !amount.is_whole() {
             causes.push(Cause::invalid(
                 path,
@@ -135,8 +178,7 @@ fn resource_name(name: &str, path: &Path, causes: &mut Vec<Cause>) {
         return causes.push(Cause::invalid(path, name, &why));
     }
     let Some((domain, _)) = name.split_once('/') else {
-        let of_containers = matches!(name, "cpu" | "memory" | "ephemeral-storage")
-            || name.starts_with("hugepages-");
+        let of_containers = matches!(name, "cpu" | "memory" | "ephemeral-storage") || is_huge(name);
         // Standard, but of other things than containers.
         let of_others = matches!(
             name,

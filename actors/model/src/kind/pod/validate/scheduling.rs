@@ -147,7 +147,7 @@ fn node_field(requirement: &NodeSelectorRequirement, path: &Path, causes: &mut V
 }
 
 /// Everything that is wrong with tolerations (Kubernetes, "Taints and Tolerations").
-pub(in super::super) fn tolerations(
+pub(in super::super::super) fn tolerations(
     tolerations: &[Toleration],
     path: &Path,
     causes: &mut Vec<Cause>,

@@ -21,6 +21,7 @@ pub(super) fn pod(spec: &PodSpec, path: &Path, causes: &mut Vec<Cause>) {
             why,
         ));
     }
+    own_users(spec, path, causes);
     let Some(context) = &spec.security_context else {
         return;
     };
@@ -61,6 +62,23 @@ pub(super) fn pod(spec: &PodSpec, path: &Path, causes: &mut Vec<Cause>) {
     refuse(unsupported::POD_SECURITY, context, &path, causes);
 }
 
+/// A pod with users of its own shares no other namespace with its node (Kubernetes, "User
+/// Namespaces").
+fn own_users(spec: &PodSpec, path: &Path, causes: &mut Vec<Cause>) {
+    if spec.host_users != Some(false) {
+        return;
+    }
+    let shared = [
+        ("hostNetwork", spec.host_network),
+        ("hostPID", spec.host_pid),
+        ("hostIPC", spec.host_ipc),
+    ];
+    for (field, _) in shared.iter().filter(|(_, shared)| *shared == Some(true)) {
+        let why = "when `pod.Spec.HostUsers` is false";
+        causes.push(Cause::forbidden(path.child(field), why));
+    }
+}
+
 /// Kernel parameters: well-formed names, each once, and none that belongs to a namespace which the
 /// pod shares with its node. Whether a node sets it is the node's business.
 fn sysctls(spec: &PodSpec, context: &PodSecurityContext, path: &Path, causes: &mut Vec<Cause>) {
@@ -98,7 +116,12 @@ fn sysctls(spec: &PodSpec, context: &PodSecurityContext, path: &Path, causes: &m
     }
 }
 
-pub(super) fn container(context: &SecurityContext, path: &Path, causes: &mut Vec<Cause>) {
+pub(super) fn container(
+    spec: &PodSpec,
+    context: &SecurityContext,
+    path: &Path,
+    causes: &mut Vec<Cause>,
+) {
     id(context.run_as_user, &path.child("runAsUser"), causes);
     id(context.run_as_group, &path.child("runAsGroup"), causes);
     if let Some(mount) = &context.proc_mount {
@@ -108,6 +131,10 @@ pub(super) fn container(context: &SecurityContext, path: &Path, causes: &mut Vec
             &path.child("procMount"),
             causes,
         );
+        if mount == "Unmasked" && spec.host_users != Some(false) {
+            let why = "`hostUsers` must be false to use `Unmasked`";
+            causes.push(Cause::invalid(path.child("procMount"), mount, why));
+        }
     }
     seccomp(
         context.seccomp_profile.as_ref(),
@@ -185,12 +212,24 @@ fn app_armor(profile: Option<&AppArmorProfile>, path: &Path, causes: &mut Vec<Ca
         }
         other => choice(other, PROFILES, &path.child("type"), causes),
     }
-    if profile.type_ != "Localhost" && profile.localhost_profile.is_some() {
-        let why = "can only be set when AppArmor type is Localhost";
-        causes.push(Cause::invalid(
-            path.child("localhostProfile"),
-            &profile.localhost_profile,
-            why,
-        ));
+    let (at, localhost) = (path.child("localhostProfile"), &profile.localhost_profile);
+    match (&*profile.type_, localhost.as_deref()) {
+        ("Localhost", None | Some("")) => {
+            let why = "must be set when AppArmor type is Localhost";
+            causes.push(Cause::required(at, why));
+        }
+        ("Localhost", Some(name)) => {
+            if name.trim() != name {
+                let why = "must not be padded with whitespace";
+                causes.push(Cause::invalid(at, name, why));
+            } else if name.len() > 4095 {
+                causes.push(Cause::too_long(at, 4095));
+            }
+        }
+        (_, Some(_)) => {
+            let why = "can only be set when AppArmor type is Localhost";
+            causes.push(Cause::invalid(at, localhost, why));
+        }
+        (_, None) => {}
     }
 }

@@ -5,6 +5,7 @@ mod projected;
 use super::super::super::path::Path;
 use super::super::unsupported::{self, refuse};
 use super::{descending, env, no_backsteps, resources};
+use crate::quantity::Quantity;
 use crate::status::Cause;
 use crate::syntax;
 use k8s_openapi::api::core::v1::{Container, EmptyDirVolumeSource, KeyToPath, Volume, VolumeMount};
@@ -122,12 +123,11 @@ fn sources(volume: &Volume, path: &Path, causes: &mut Vec<Cause>) {
 
 fn empty_dir(source: &EmptyDirVolumeSource, path: &Path, causes: &mut Vec<Cause>) {
     let medium = source.medium.as_deref().unwrap_or_default();
-    if !matches!(medium, "" | "Memory") {
-        causes.push(Cause::unsupported(
-            path.child("medium"),
-            medium,
-            &["", "Memory"],
-        ));
+    let page = medium.strip_prefix("HugePages-");
+    let is_size = |size: &str| size.parse::<Quantity>().is_ok_and(|q| q.value_ceil() > 0);
+    if !matches!(medium, "" | "Memory" | "HugePages") && !page.is_some_and(is_size) {
+        let known = &["", "HugePages", "HugePages-2Mi", "HugePages-1Gi", "Memory"];
+        causes.push(Cause::unsupported(path.child("medium"), medium, known));
     }
     if let Some(written) = &source.size_limit {
         let path = path.child("sizeLimit");
