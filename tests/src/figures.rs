@@ -77,6 +77,14 @@ impl Table {
     }
 }
 
+/// How often a bench measures: `full` times, or what `KABUKI_COUNT` says when that is less.
+pub fn count(full: usize) -> usize {
+    let asked = std::env::var("KABUKI_COUNT")
+        .ok()
+        .and_then(|n| n.parse().ok());
+    asked.map_or(full, |asked: usize| asked.clamp(1, full))
+}
+
 fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
     let last = sorted.len().checked_sub(1)?;
     sorted.get((last * percent).div_ceil(100)).copied()

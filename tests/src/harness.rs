@@ -4,18 +4,24 @@
 //!
 //! Everything is undone when the values are dropped, also when the test fails.
 
+mod clients;
 mod cluster;
 mod daemon;
+mod ended;
 mod host;
 mod image;
 mod observe;
 mod registry;
 mod session;
+mod web;
 
+pub use clients::{prometheus, python};
 pub use cluster::{Cluster, Network, address};
 pub use daemon::{Daemon, Outcome};
-pub use host::{Host, Way};
+pub use ended::Ended;
+pub use host::{Entrance, Host, Way};
 pub use image::{busybox, busybox_archive, image_archive, program};
-pub use observe::{kabuki, until, use_release};
+pub use observe::{kabuki, process, until, use_release};
 pub use registry::Registry;
 pub use session::{Session, key, seen};
+pub use web::{Lines, Reply, Web};

@@ -18,7 +18,8 @@ use kabuki_model::watch::{WatchEvent, WatchRequest, WatchStart};
 use kabuki_model::{Resource, Selection, StatusError, Stored, codec, kind};
 use kabuki_protocol::frame;
 use kabuki_protocol::node::{
-    ExecRequest, FromNode, LogRequest, NodeRequest, Outcome, PodRef, Progress, TerminalSize, ToNode,
+    ExecRequest, FromNode, LogRequest, LogStream, NodeRequest, Outcome, PodRef, Progress,
+    TerminalSize, ToNode,
 };
 use kabuki_protocol::session::{Call, ClientFrame, Reply, ServerFrame, VERSION};
 use serde::Serialize;
@@ -170,6 +171,7 @@ fn client_frames() -> Vec<ClientFrame> {
                 since_ns: Some(-1),
                 timestamps: true,
                 limit_bytes: None,
+                stream: LogStream::Stdout,
             }),
         },
         Call::Version,

@@ -62,7 +62,8 @@ impl Daemon {
         Self::unstarted_in(host, &std::env::temp_dir())
     }
 
-    fn unstarted_in(host: Host, folder: &Path) -> Self {
+    /// The same, with its data directory below `folder`.
+    pub fn unstarted_in(host: Host, folder: &Path) -> Self {
         let data = tempfile::Builder::new().prefix("kbt").tempdir_in(folder);
         Self {
             host,

@@ -1,5 +1,7 @@
 //! A host: a network namespace.
 
+use nix::sched::{CloneFlags, setns};
+use std::fs::File;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -7,6 +9,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub struct Host {
     name: String,
 }
+
+/// The way into a host, which does not borrow it.
+pub struct Entrance(File);
 
 /// Which packets of a link are lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +51,12 @@ impl Host {
         command
     }
 
+    /// The way in, for clients in this process.
+    pub fn entrance(&self) -> Entrance {
+        let namespace = File::open(format!("/run/netns/{}", self.name));
+        Entrance(namespace.expect("the host is there"))
+    }
+
     /// Loses the packets between this host and `address`, without telling anyone, until
     /// [`Host::mend`].
     pub fn cut(&self, way: Way, address: &str) {
@@ -71,6 +82,23 @@ impl Host {
     /// What a command on this host prints; panics when it fails.
     pub fn run(&self, program: &str, args: &[&str]) -> String {
         run(self.command(program).args(args))
+    }
+}
+
+impl Entrance {
+    /// Runs something on a thread of its own that is on the host, as are the threads that it
+    /// starts: whatever they connect to, they connect to from there.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            let entered = scope.spawn(move || {
+                setns(&self.0, CloneFlags::CLONE_NEWNET).expect("root enters the host");
+                work()
+            });
+            match entered.join() {
+                Ok(value) => value,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
     }
 }
 

@@ -31,9 +31,13 @@ pub fn kabuki() -> PathBuf {
 }
 
 /// Makes [`kabuki`] the release binary, because figures of a debug build mean nothing:
-/// `KABUKI_BIN`, else what `cargo dist` built into the same target folder.
+/// `KABUKI_BIN`, else what `cargo dist` built into the same target folder. A bench that cannot
+/// measure says so and ends: the others go on.
 pub fn use_release() -> PathBuf {
     const BUILT: &str = "x86_64-unknown-linux-gnu/release/kabuki";
+    if !nix::unistd::geteuid().is_root() {
+        not_measured("this needs root");
+    }
     if std::env::var_os("KABUKI_BIN").is_none() {
         let own = std::env::current_exe().expect("a bench knows its own path");
         let built = own
@@ -41,11 +45,18 @@ pub fn use_release() -> PathBuf {
             .map(|folder| folder.join(BUILT))
             .find(|path| path.exists());
         let Some(built) = built else {
-            panic!("the release binary is missing: run `cargo dist` first, or set KABUKI_BIN");
+            not_measured(
+                "the release binary is missing: run `cargo dist` first, or set KABUKI_BIN",
+            );
         };
         let _ = RELEASED.set(built);
     }
     kabuki()
+}
+
+fn not_measured(why: &str) -> ! {
+    println!("nothing was measured: {why}");
+    std::process::exit(0)
 }
 
 /// Looks until `observe` gives something; panics with `what` when it has not within `limit`.
@@ -58,4 +69,17 @@ pub fn until<T>(what: &str, limit: Duration, mut observe: impl FnMut() -> Option
         assert!(Instant::now() < end, "not seen within {limit:?}: {what}");
         std::thread::park_timeout(Duration::from_millis(15));
     }
+}
+
+/// The process of exactly this command, in whichever container it runs.
+pub fn process(command: &[&str]) -> Option<u32> {
+    let wanted: String = command.iter().map(|word| format!("{word}\0")).collect();
+    std::fs::read_dir("/proc")
+        .ok()?
+        .flatten()
+        .find_map(|entry| {
+            let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+            let line = std::fs::read(entry.path().join("cmdline")).ok()?;
+            (line == wanted.as_bytes()).then_some(pid)
+        })
 }

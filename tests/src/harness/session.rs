@@ -35,20 +35,23 @@ pub struct Session {
 impl Session {
     /// Opens a session with a daemon, on the daemon's host.
     pub async fn open(daemon: &Daemon) -> anyhow::Result<Self> {
-        let host = Netns::open(format!("/run/netns/{}", daemon.host().name()))?;
-        let address = daemon.address();
-        // The socket stays in the namespace that it was made in.
-        let tcp = host.run(move || TcpStream::connect(address)).await??;
-        Self::over(tcp, daemon.data_dir()).await
+        Self::open_as(daemon, &daemon.data_dir().join("admin.kubeconfig")).await
+    }
+
+    /// Opens a session with a daemon as whoever the kubeconfig names.
+    pub async fn open_as(daemon: &Daemon, kubeconfig: &Path) -> anyhow::Result<Self> {
+        let config = tls_config(kubeconfig, ALPN)?;
+        Self::secured(connect(daemon).await?, config).await
     }
 
     /// Opens a session over a connection to the node that keeps its files in `data_dir`.
     pub async fn over(tcp: TcpStream, data_dir: &Path) -> anyhow::Result<Self> {
-        let config = tls_config(&data_dir.join("admin.kubeconfig"))?;
+        let config = tls_config(&data_dir.join("admin.kubeconfig"), ALPN)?;
+        Self::secured(ready(tcp)?, config).await
+    }
+
+    async fn secured(tcp: tokio::net::TcpStream, config: ClientConfig) -> anyhow::Result<Self> {
         let name = ServerName::from(tcp.peer_addr()?.ip());
-        tcp.set_nonblocking(true)?;
-        tcp.set_nodelay(true)?;
-        let tcp = tokio::net::TcpStream::from_std(tcp)?;
         let tls = TlsConnector::from(Arc::new(config))
             .connect(name, tcp)
             .await?;
@@ -182,7 +185,22 @@ pub fn key(resource: Resource, name: &str) -> ObjectKey {
     ObjectKey::new(resource, namespace, name)
 }
 
-fn tls_config(kubeconfig: &Path) -> anyhow::Result<ClientConfig> {
+/// A connection to a daemon, on the daemon's host.
+pub(super) async fn connect(daemon: &Daemon) -> anyhow::Result<tokio::net::TcpStream> {
+    let host = Netns::open(format!("/run/netns/{}", daemon.host().name()))?;
+    let address = daemon.address();
+    // The socket stays in the namespace that it was made in.
+    ready(host.run(move || TcpStream::connect(address)).await??)
+}
+
+fn ready(tcp: TcpStream) -> anyhow::Result<tokio::net::TcpStream> {
+    tcp.set_nonblocking(true)?;
+    tcp.set_nodelay(true)?;
+    Ok(tokio::net::TcpStream::from_std(tcp)?)
+}
+
+/// TLS as whoever the kubeconfig names, with one application protocol.
+pub(super) fn tls_config(kubeconfig: &Path, protocol: &[u8]) -> anyhow::Result<ClientConfig> {
     let text = std::fs::read_to_string(kubeconfig)?;
     let config: Value = serde_yaml_ng::from_str(&text)?;
     let cluster = &config["clusters"][0]["cluster"];
@@ -208,6 +226,6 @@ fn tls_config(kubeconfig: &Path) -> anyhow::Result<ClientConfig> {
         .with_protocol_versions(&[&version::TLS13])?
         .with_root_certificates(roots)
         .with_client_auth_cert(chain?, PrivateKeyDer::from_pem_slice(&pem("key")?)?)?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     Ok(config)
 }

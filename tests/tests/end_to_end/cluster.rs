@@ -1,11 +1,15 @@
 //! Clusters of several nodes: joining, failover, partitions, replacement.
 
+#[path = "cluster/alone.rs"]
+mod alone;
 #[path = "cluster/certificates.rs"]
 mod certificates;
 #[path = "cluster/failover.rs"]
 mod failover;
 #[path = "cluster/joining.rs"]
 mod joining;
+#[path = "cluster/load.rs"]
+mod load;
 #[path = "cluster/network.rs"]
 mod network;
 #[path = "cluster/partition.rs"]
@@ -18,6 +22,8 @@ mod replacement;
 mod services;
 #[path = "cluster/storm.rs"]
 mod storm;
+#[path = "cluster/tiers.rs"]
+mod tiers;
 
 use kabuki_model::Resource;
 use kabuki_net::{Netns, dial};

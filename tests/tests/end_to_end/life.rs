@@ -288,6 +288,50 @@ fn a_hook_is_not_run_twice_when_the_daemon_dies_in_the_middle_of_it() {
 }
 
 #[test]
+fn a_hook_goes_on_when_the_daemon_dies_and_is_waited_for() {
+    let mut node = node_with_busybox();
+    let fields = "  terminationGracePeriodSeconds: 60
+  volumes: [{name: keep, hostPath: {path: KEEP}}]
+  containers:
+  - name: main
+    image: busybox
+    imagePullPolicy: IfNotPresent
+    command: [sh, -c, 'trap \"echo end >> /keep/hooks; exit 0\" TERM; while :; do sleep 0.05; done']
+    lifecycle:
+      postStart: {exec: {command: [sh, -c, 'echo starting >> /keep/hooks; until [ -e /keep/go ]; do sleep 0.05; done; echo started >> /keep/hooks']}}
+      preStop: {exec: {command: [sh, -c, 'echo stopping >> /keep/hooks; until [ -e /keep/end ]; do sleep 0.05; done; echo drained >> /keep/hooks']}}
+    volumeMounts: [{name: keep, mountPath: /keep}]
+"
+    .replace("KEEP", &node.data_dir().display().to_string());
+    node.apply(&pod("hooked", &fields));
+    let place = node.data_dir().to_path_buf();
+    let read = || std::fs::read_to_string(place.join("hooks")).unwrap_or_default();
+    let go_on = |name: &str| std::fs::write(place.join(name), "").expect("written");
+    wait("the first hook", || read() == "starting\n");
+    node.restart();
+    assert_eq!(
+        node.value("pod/hooked", "{.status.containerStatuses[0].ready}"),
+        "false"
+    );
+    go_on("go");
+    ready(&node, "hooked");
+    node.ok(&["delete", "pod", "hooked", "--wait=false"]);
+    wait("the other hook", || {
+        read() == "starting\nstarted\nstopping\n"
+    });
+    // It may also end while nobody is there to hear of it.
+    node.kill();
+    go_on("end");
+    wait("its end", || read().ends_with("drained\n"));
+    node.launch();
+    node.wait_answering();
+    wait("the pod's end", || {
+        node.cli(&["get", "pod", "hooked"]).code != 0
+    });
+    assert_eq!(read(), "starting\nstarted\nstopping\ndrained\nend\n");
+}
+
+#[test]
 fn started_and_ready_containers_stay_so_when_the_daemon_dies() {
     let mut node = node_with_busybox();
     let probes = "    startupProbe: {periodSeconds: 1, failureThreshold: 30, httpGet: {path: /ok, port: http}}
@@ -306,95 +350,4 @@ fn started_and_ready_containers_stay_so_when_the_daemon_dies() {
     assert_eq!(node.value("pod/steady", started), "true");
     assert!(!before.is_empty());
     assert_eq!(node.value("pod/steady", since), before);
-}
-
-const MANIFEST: &str = include_str!("acceptance/example-deploy.yaml");
-
-#[test]
-fn the_widest_deployment_of_the_lessons_runs() {
-    let node = node_with_busybox();
-    node.ok(&["label", "node", "--all", "disktype=ssd"]);
-    node.ok(&[
-        "create",
-        "configmap",
-        "app-config",
-        "--from-literal=app.json={}",
-    ]);
-    node.ok(&[
-        "create",
-        "configmap",
-        "global-config",
-        "--from-literal=GLOBAL=yes",
-    ]);
-    node.ok(&[
-        "create",
-        "secret",
-        "generic",
-        "global-secret",
-        "--from-literal=HIDDEN=no",
-    ]);
-    node.ok(&[
-        "create",
-        "secret",
-        "generic",
-        "my-secret",
-        "--from-literal=key=value",
-    ]);
-    node.apply(MANIFEST);
-    let running = "{.items[*].status.containerStatuses[0].state.running.startedAt}";
-    let names = || {
-        let names = node.ok(&[
-            "get",
-            "pods",
-            "-l",
-            "app=example",
-            "-o",
-            "jsonpath={.items[*].metadata.name}",
-        ]);
-        names
-            .split_whitespace()
-            .map(str::to_string)
-            .collect::<Vec<_>>()
-    };
-    wait("three pods run", || {
-        let started = node.ok(&[
-            "get",
-            "pods",
-            "-l",
-            "app=example",
-            "-o",
-            &format!("jsonpath={running}"),
-        ]);
-        started.split_whitespace().count() == 3
-    });
-    for name in names() {
-        let sh =
-            |script: &str| node.ok(&["exec", &name, "-c", "example", "--", "sh", "-c", script]);
-        // What the probes ask for: the manifest's own server has nothing at this path.
-        assert_eq!(
-            sh("cat /data/init && cat /data/poststart && pwd && echo yes > /www/index.html"),
-            "ready\npostStart\n/www\n"
-        );
-        assert_eq!(
-            sh("echo $ENV $FROM_CONFIGMAP $GLOBAL $HIDDEN"),
-            "production {} yes no\n"
-        );
-        assert_eq!(
-            sh("id -u; id -g; stat -c %g /data; cat /etc/app/app.json /etc/secret/key"),
-            "1000\n1000\n2000\n{}value"
-        );
-        assert!(sh("cat /etc/hosts").contains("my.local"));
-        assert!(sh("cat /etc/resolv.conf").contains("nameserver 8.8.8.8"));
-    }
-    node.ok(&[
-        "rollout",
-        "status",
-        "deployment/example-deploy",
-        "--timeout=60s",
-    ]);
-    node.ok(&["delete", "deployment", "example-deploy"]);
-    // Its shell, as process 1, does not hear SIGTERM: it takes the whole time of grace.
-    until("the pods are gone", Duration::from_secs(90), || {
-        names().is_empty().then_some(())
-    });
 }

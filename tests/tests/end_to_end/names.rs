@@ -1,5 +1,8 @@
 //! Names, as pods ask for them.
 
+#[path = "names/floods.rs"]
+mod floods;
+
 use kabuki_tests::harness::{Daemon, busybox_archive};
 
 const SERVICES: &str = r#"

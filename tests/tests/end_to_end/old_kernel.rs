@@ -1,6 +1,6 @@
 //! A node on a kernel that lacks what came after 5.10: the oldest that is promised.
 
-use kabuki_tests::harness::{Daemon, Host, busybox_archive};
+use kabuki_tests::harness::{Daemon, Host, busybox_archive, until};
 use std::process::Command;
 
 /// Runs a program without the later system calls.
@@ -134,4 +134,21 @@ fn what_an_old_kernel_leaves_of_a_container_is_cleared_and_a_failed_mount_is_tol
     let mounts = std::fs::read_to_string("/proc/mounts").expect("the mount table");
     let data = node.data_dir().display().to_string();
     assert!(!mounts.contains(&data), "{mounts}");
+}
+
+#[test]
+fn users_of_a_pods_own_are_refused_with_what_they_need() {
+    let node = node();
+    node.apply(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: own}\nspec:\n  hostUsers: false\n  \
+         terminationGracePeriodSeconds: 0\n  containers:\n  \
+         - {name: main, image: busybox, imagePullPolicy: IfNotPresent, command: [sleep, '1000']}\n",
+    );
+    until("it is told", std::time::Duration::from_secs(30), || {
+        let text = node.ok(&["describe", "pod", "own"]);
+        let why = "hostUsers: false needs mounts with mapped ids, which this kernel does not have";
+        (text.contains("FailedCreatePodSandBox") && text.contains(why)).then_some(())
+    });
+    assert_eq!(node.value("pod/own", "{.status.phase}"), "Pending");
+    node.ok(&["delete", "pod", "own"]);
 }

@@ -1,7 +1,7 @@
 //! Streams with containers through unmodified `kubectl`, over WebSocket and, as older clients do,
 //! over SPDY.
 
-use kabuki_tests::harness::{Daemon, busybox_archive, until};
+use kabuki_tests::harness::{Daemon, Ended, busybox_archive, until};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -76,16 +76,6 @@ fn fed(mut command: Command, input: &str) -> (i32, String, String) {
         text(output.stdout),
         text(output.stderr),
     )
-}
-
-/// Ends a process that was started for a test, also when the test fails.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]

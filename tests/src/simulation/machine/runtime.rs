@@ -5,6 +5,7 @@ use super::World;
 use crate::simulation::audit::Invariant;
 use crate::simulation::world::Happening;
 use jiff::Timestamp;
+use kabuki_lifecycle::resize::Verdict;
 use kabuki_lifecycle::{
     Effect, Exit, Fact, ImageFailure, Instance, PodState, PullReport, Seen, SeenContainer,
 };
@@ -159,6 +160,23 @@ impl World {
                 (self.random.millis(1, 5), Done::Removed(instance))
             }
             Effect::TeardownSandbox { .. } => (self.random.millis(3, 20), Done::SandboxRemoved),
+            Effect::AskForRoom { requests } => {
+                let verdict = match fails {
+                    true => Verdict::Deferred("the node is full".to_string()),
+                    false => Verdict::Granted,
+                };
+                let decided = Fact::RoomDecided { requests, verdict };
+                (self.random.millis(1, 5), Done::Fact(decided))
+            }
+            Effect::ApplyResources { containers, whole } => {
+                let error = fails.then(|| "below its current usage".to_string());
+                let applied = Fact::ResourcesApplied {
+                    containers,
+                    whole,
+                    error,
+                };
+                (self.random.millis(1, 5), Done::Fact(applied))
+            }
             // The others concern the API, and are done where effects are told apart.
             Effect::Record(_)
             | Effect::WakeAt(_)

@@ -2,6 +2,7 @@
 
 use super::{LIMIT, Writer, assert_kept};
 use kabuki_tests::harness::{Cluster, Way, address, until};
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_leader_that_is_cut_off_refuses_and_the_others_go_on() {
@@ -106,4 +107,59 @@ fn a_leader_that_nobody_hears_gives_way() {
 #[test]
 fn a_leader_cut_off_from_one_of_two_goes_on_or_is_replaced() {
     cut_leader(Way::Both, 1);
+}
+
+/// How many nodes drive their pods away, and how many are lost.
+fn driving_and_lost(cluster: &Cluster) -> Option<(usize, usize)> {
+    let count = |path: &str, word: &str| {
+        let shown = cluster.value("nodes", path)?;
+        Some(shown.split_whitespace().filter(|w| *w == word).count())
+    };
+    Some((
+        count("{.items[*].spec.taints[*].effect}", "NoExecute")?,
+        count(
+            r#"{.items[*].status.conditions[?(@.type=="Ready")].status}"#,
+            "Unknown",
+        )?,
+    ))
+}
+
+#[test]
+fn a_zone_that_is_lost_for_the_most_part_keeps_its_pods_until_it_is_lost_whole() {
+    let mut cluster = Cluster::found();
+    let token = cluster.token(&["--role", "worker"]);
+    for _ in 0..4 {
+        let far = "topology.kubernetes.io/zone=far";
+        cluster.add(&["--join", &address(1), "--token", &token, "--label", far]);
+    }
+    cluster.wait_ready();
+    for number in 2..=4 {
+        cluster.network.plug(number, false);
+    }
+    until("three nodes are lost", LIMIT * 2, || {
+        let (_, lost) = driving_and_lost(&cluster)?;
+        (lost == 3).then_some(())
+    });
+    // The first may have been seen lost before the others: one turn of ten seconds. Two more turns
+    // would drive away two more.
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_secs(22) {
+        if let Some((driving, _)) = driving_and_lost(&cluster) {
+            assert!(driving <= 1, "{driving} nodes drive their pods away");
+        }
+    }
+    // With the last one the zone is lost whole, and there is another to go to: the usual pace.
+    cluster.network.plug(5, false);
+    until("pods are driven away node by node", LIMIT * 3, || {
+        let (driving, lost) = driving_and_lost(&cluster)?;
+        (driving >= 3 && lost == 4).then_some(())
+    });
+    for number in 2..=5 {
+        cluster.network.plug(number, true);
+    }
+    cluster.wait_ready();
+    until("the taints are taken back", LIMIT, || {
+        let (driving, lost) = driving_and_lost(&cluster)?;
+        (driving == 0 && lost == 0).then_some(())
+    });
 }
