@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// How many seeds every test run runs.
 const SEEDS: u64 = 200;
 /// A planted bug must be caught within so many seeds.
-const SEEDS_PER_BUG: u64 = 60;
+const SEEDS_PER_BUG: u64 = 300;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()

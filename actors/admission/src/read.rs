@@ -14,7 +14,10 @@ const ANY_REVISION: u64 = 0;
 pub fn read(view: &dyn View, request: &Request) -> Result<Answer, StatusError> {
     match request {
         Request::Get { key, subresource } => {
-            crate::draft::kind_of(&key.resource)?;
+            let kind = crate::draft::kind_of(&key.resource)?;
+            if *subresource == Some(Subresource::Status) && !kind.has_status {
+                return Err(StatusError::not_served());
+            }
             let object = view.get(key).ok_or_else(|| StatusError::not_found(key))?;
             match subresource {
                 Some(Subresource::Scale) => scale_of(object).map(Answer::object),

@@ -7,8 +7,7 @@ use kabuki_protocol::front::AccessAttributes;
 
 /// There is no such path, resource or version.
 pub fn no_such_path() -> StatusError {
-    let message = "the server could not find the requested resource";
-    StatusError::new(Reason::NotFound, message)
+    StatusError::not_served()
 }
 
 /// The path is served, but not with this method.
@@ -60,18 +59,6 @@ pub fn forbidden(who: &Identity, asked: &AccessAttributes, why: &str) -> StatusE
     );
     error.resource = full;
     error.name.clone_from(&asked.name);
-    error
-}
-
-/// An option of the query that cannot be, as Kubernetes refuses it.
-pub fn invalid_options(kind: &str, cause: kabuki_model::status::Cause) -> StatusError {
-    let message = format!(
-        "{kind}.meta.k8s.io \"\" is invalid: {}: {}",
-        cause.field, cause.message
-    );
-    let mut error = StatusError::new(Reason::Invalid, message);
-    error.resource = format!("{kind}.meta.k8s.io");
-    error.causes.push(cause);
     error
 }
 

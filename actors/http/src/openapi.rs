@@ -109,7 +109,7 @@ pub async fn v3(context: &Context, group: &str, version: &str) -> Result<Respons
     let hash = context.query.get("hash");
     if hash.is_some_and(|hash| hash == edition(group, version)) {
         // The address names the edition, so what is there never changes.
-        let forever = HeaderValue::from_static("public, immutable");
+        let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
         response.headers_mut().insert(CACHE_CONTROL, forever);
     }
     Ok(response)

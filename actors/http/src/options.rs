@@ -1,7 +1,6 @@
 //! The options of requests (`metav1` `ListOptions`, `CreateOptions` and its kin), from the query,
 //! refused in Kubernetes' words when they cannot be.
 
-use crate::error::invalid_options;
 use crate::request::Context;
 use crate::served::Served;
 use http::header::USER_AGENT;
@@ -72,7 +71,7 @@ pub fn get_freshness(context: &Context) -> Result<Freshness, StatusError> {
 
 /// A list with its pages, and how fresh it must be.
 pub fn list(context: &Context, served: &Served) -> Result<(ListRequest, Freshness), StatusError> {
-    let refuse = |cause| Err(invalid_options("ListOptions", cause));
+    let refuse = |cause| Err(StatusError::invalid_options("ListOptions", cause));
     let query = &context.query;
     let mut list = selection(context, served)?;
     let limit = query.number("limit")?.unwrap_or(0);
@@ -140,7 +139,7 @@ pub struct WatchOptions {
 
 /// The options of a watch.
 pub fn watch(context: &Context) -> Result<WatchOptions, StatusError> {
-    let refuse = |cause| Err(invalid_options("ListOptions", cause));
+    let refuse = |cause| Err(StatusError::invalid_options("ListOptions", cause));
     let query = &context.query;
     let (given, rule) = (revision(context)?, query.text("resourceVersionMatch"));
     let send = query.optional_flag("sendInitialEvents");
@@ -190,13 +189,13 @@ pub fn write(context: &Context, served: &Served, kind: &str) -> Result<WriteOpti
         other => {
             let allowed = &["Ignore", "Strict", "Warn"];
             let cause = Cause::unsupported("fieldValidation", other, allowed);
-            return Err(invalid_options(kind, cause));
+            return Err(StatusError::invalid_options(kind, cause));
         }
     };
     let manager = query.text("fieldManager");
     if manager.len() > MAX_MANAGER {
         let cause = Cause::too_long("fieldManager", MAX_MANAGER);
-        return Err(invalid_options(kind, cause));
+        return Err(StatusError::invalid_options(kind, cause));
     }
     let field_manager = match manager {
         "" => manager_of(context.header(USER_AGENT).unwrap_or_default()),
@@ -216,7 +215,7 @@ pub fn dry_run(context: &Context, kind: &str) -> Result<bool, StatusError> {
     for value in context.query.all("dryRun") {
         if value != "All" {
             let cause = Cause::unsupported("dryRun", value, &["All"]);
-            return Err(invalid_options(kind, cause));
+            return Err(StatusError::invalid_options(kind, cause));
         }
         dry_run = true;
     }

@@ -7,7 +7,7 @@ pub use deleting::{delete, delete_collection};
 pub use parts::{bind, evict, review, token};
 
 use crate::body;
-use crate::error::{self, invalid_options};
+use crate::error;
 use crate::options;
 use crate::read::{answered, key, purpose};
 use crate::representation::{decode, negotiate};
@@ -147,7 +147,7 @@ fn patch_type(context: &Context) -> Result<PatchType, StatusError> {
     if plain == APPLY {
         if context.query.text("fieldManager").is_empty() {
             let cause = Cause::required("fieldManager", "is required for apply patch");
-            return Err(invalid_options("PatchOptions", cause));
+            return Err(StatusError::invalid_options("PatchOptions", cause));
         }
         return Ok(PatchType::Apply {
             force: force.unwrap_or(false),
@@ -155,7 +155,7 @@ fn patch_type(context: &Context) -> Result<PatchType, StatusError> {
     }
     if force.is_some() {
         let cause = Cause::forbidden("force", "may not be specified for non-apply patch");
-        return Err(invalid_options("PatchOptions", cause));
+        return Err(StatusError::invalid_options("PatchOptions", cause));
     }
     let known = PATCHES.iter().find(|(name, _)| *name == plain);
     known.map(|(_, patch)| *patch).ok_or_else(|| {

@@ -236,6 +236,22 @@ impl StatusError {
         error
     }
 
+    /// There is no such part of the API.
+    pub fn not_served() -> Self {
+        let message = "the server could not find the requested resource";
+        Self::new(Reason::NotFound, message)
+    }
+
+    /// Options of a request that cannot be, as Kubernetes refuses them; `form` is their kind.
+    pub fn invalid_options(form: &str, cause: Cause) -> Self {
+        let form = format!("{form}.meta.k8s.io");
+        let message = format!("{form} \"\" is invalid: {}: {}", cause.field, cause.message);
+        let mut error = Self::new(Reason::Invalid, message);
+        error.resource = form;
+        error.causes.push(cause);
+        error
+    }
+
     /// `pods "web" is forbidden: why`.
     pub fn forbidden(resource: &Resource, name: &str, why: &str) -> Self {
         let what = match name {

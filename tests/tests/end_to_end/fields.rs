@@ -150,8 +150,12 @@ fn ends_are_judged_by_rules_deadlines_and_signals() {
     let late = "    command: [sleep, '1000']\n";
     let fields = "  activeDeadlineSeconds: 2\n  terminationGracePeriodSeconds: 1\n";
     node.apply(&pod("late", fields, late).replacen("  terminationGracePeriodSeconds: 20\n", "", 1));
-    node.wait_value("pod/late", "{.status.reason}", "DeadlineExceeded");
-    assert_eq!(node.value("pod/late", "{.status.phase}"), "Failed");
+    // The reason is told at once, the phase when the containers have ended.
+    node.wait_value("pod/late", "{.status.phase}", "Failed");
+    assert_eq!(
+        node.value("pod/late", "{.status.reason}"),
+        "DeadlineExceeded"
+    );
     let signalled = "    command: [sh, -c, 'trap \"echo usr1 > /keep/signal; exit 0\" USR1; while :; do sleep 0.05; done']
     lifecycle: {stopSignal: SIGUSR1}
 ";

@@ -75,11 +75,31 @@ pub fn refused(status: &Value) -> Value {
     json!({"refused": status})
 }
 
-/// Takes out what differs from run to run and way to way.
+/// Takes out what differs from run to run and way to way: items of a list over HTTP do not say
+/// what they are, the volume of a pod's token has a name of chance, and controllers write when
+/// they get to it.
 fn mask(value: &mut Value) {
     const MASKED: &[&str] = &["uid", "resourceVersion", "creationTimestamp", "time"];
     match value {
         Value::Object(fields) => {
+            if let Some(Value::Array(items)) = fields.get_mut("items") {
+                for item in items.iter_mut().filter_map(Value::as_object_mut) {
+                    item.retain(|name, _| name != "apiVersion" && name != "kind");
+                }
+            }
+            if let Some(Value::Array(entries)) = fields.get_mut("managedFields") {
+                let office = |e: &Value| e["manager"].as_str().is_some_and(|m| m != "kabuki");
+                let controllers = |e: &Value| office(e) && e["subresource"] == "status";
+                entries.retain(|e| !controllers(e));
+            }
+            if fields.contains_key("metadata") && fields.get("status").is_some_and(Value::is_object)
+            {
+                fields.remove("status");
+            }
+            *fields = std::mem::take(fields)
+                .into_iter()
+                .map(|(name, value)| (masked(name), value))
+                .collect();
             for (name, value) in fields {
                 match value {
                     Value::String(text) if MASKED.contains(&name.as_str()) => *text = "*".into(),
@@ -92,9 +112,23 @@ fn mask(value: &mut Value) {
             for namespace in NAMESPACES {
                 *text = text.replace(namespace, "NAMESPACE");
             }
+            *text = masked(std::mem::take(text));
         }
         _ => {}
     }
+}
+
+/// A text without the five letters of chance in the name of a token's volume, and without the uid
+/// that a precondition met.
+fn masked(mut text: String) -> String {
+    for (begin, length) in [("kube-api-access-", 5), ("UID in object meta: ", 36)] {
+        if let Some(at) = text.find(begin) {
+            let from = at + begin.len();
+            let to = text.len().min(from + length);
+            text.replace_range(from..to, "*");
+        }
+    }
+    text
 }
 
 fn kubeconfig(node: &Daemon, who: Who) -> PathBuf {

@@ -29,7 +29,7 @@ pub(super) fn apply(
     } = target;
     if options.field_manager.is_empty() {
         let cause = Cause::required("fieldManager", "is required for apply patch");
-        return Err(managed::invalid_options("PatchOptions", cause));
+        return Err(StatusError::invalid_options("PatchOptions", cause));
     }
     let kind = draft::kind_of(&key.resource)?;
     let mut warnings = Vec::new();

@@ -7,7 +7,7 @@ use kabuki_model::kind::Kind;
 use kabuki_model::managed_fields::{self as fields, Entry, Part, Writer};
 use kabuki_model::object::with_managed_fields;
 use kabuki_model::request::{Subresource, WriteOptions};
-use kabuki_model::status::{Cause, Reason};
+use kabuki_model::status::Cause;
 use kabuki_model::{StatusError, Stored};
 use serde_json::{Map, Value, json};
 
@@ -44,18 +44,7 @@ pub(super) fn check_manager(options: &WriteOptions, form: &str) -> Result<(), St
     } else {
         return Ok(());
     };
-    Err(invalid_options(form, cause))
-}
-
-/// Refuses the options of a request.
-pub(super) fn invalid_options(form: &str, cause: Cause) -> StatusError {
-    let message = format!(
-        "{form}.meta.k8s.io \"\" is invalid: {}: {}",
-        cause.field, cause.message
-    );
-    let mut error = StatusError::new(Reason::Invalid, message);
-    error.causes.push(cause);
-    error
+    Err(StatusError::invalid_options(form, cause))
 }
 
 /// Takes the entries out of what a client sent.

@@ -1,7 +1,6 @@
 //! Deletion of one object and of many.
 
 use super::read_body;
-use crate::error::invalid_options;
 use crate::options;
 use crate::read::{answered, key};
 use crate::representation::{Purpose, decode, negotiate};
@@ -153,7 +152,7 @@ fn of_query(context: &Context) -> Result<Sent, StatusError> {
 }
 
 fn settle(sent: Sent) -> Result<DeleteOptions, StatusError> {
-    let refuse = |cause| Err(invalid_options("DeleteOptions", cause));
+    let refuse = |cause| Err(StatusError::invalid_options("DeleteOptions", cause));
     let field = "propagationPolicy";
     let propagation = match (sent.propagation_policy.as_deref(), sent.orphan_dependents) {
         (Some(policy), Some(_)) => {

@@ -2,7 +2,6 @@
 //! that are answered at once and never stored.
 
 use super::read_body;
-use crate::error::invalid_options;
 use crate::options;
 use crate::read::{answered, key};
 use crate::representation::{Negotiated, Purpose, decode, negotiate};
@@ -31,7 +30,7 @@ pub async fn bind(
     same_name(&sent, &pod)?;
     let target = sent.get("target").unwrap_or(&Value::Null);
     let refuse = |field: &str, cause: Cause| {
-        let mut error = invalid_options("Binding", cause);
+        let mut error = StatusError::invalid_options("Binding", cause);
         error.message = error.message.replacen("Binding.meta.k8s.io", "Binding", 1);
         error.resource = field.to_string();
         Err(error)

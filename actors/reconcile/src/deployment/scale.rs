@@ -4,8 +4,12 @@
 use super::rollout::{DESIRED, MAX, Rollout};
 
 impl Rollout<'_> {
-    /// Whether the Deployment was scaled since its ReplicaSets were last sized.
+    /// Whether the Deployment was scaled since its ReplicaSets were last sized. Sets that `Recreate`
+    /// finds beside each other have no shares (Kubernetes waits forever there): the old ones go.
     pub(super) fn is_scaled(&self) -> bool {
+        if !self.bounds_apply() && self.sets.iter().filter(|s| s.replicas > 0).count() > 1 {
+            return false;
+        }
         self.sets.iter().any(|set| {
             let noted = set.annotated(DESIRED);
             set.replicas > 0 && noted.is_some_and(|n| n != self.wanted())

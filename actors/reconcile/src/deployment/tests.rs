@@ -228,6 +228,23 @@ fn recreate_waits_until_every_old_pod_is_gone() {
 }
 
 #[test]
+fn recreate_takes_over_a_rollout_that_was_under_way_although_it_is_scaled() {
+    let mut world = world();
+    let key = world.create(deployment(4, "v1"));
+    run_to_end(&mut world);
+    set_image(&mut world, &key, "v2");
+    world.settle();
+    let with_pods = sets(&world).iter().filter(|s| s.1 > 0).count();
+    assert_eq!(with_pods, 2, "the rollout is under way");
+    world.change(&key, |d| {
+        d["spec"]["strategy"] = json!({"type": "Recreate"});
+        d["spec"]["replicas"] = 2.into();
+    });
+    run_to_end(&mut world);
+    assert_eq!(shown(&sets(&world)), [("1", 0, "v1"), ("2", 2, "v2")]);
+}
+
+#[test]
 fn a_paused_deployment_scales_but_does_not_roll() {
     let mut world = world();
     let key = world.create(deployment(2, "v1"));

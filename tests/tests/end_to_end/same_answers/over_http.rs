@@ -93,7 +93,7 @@ impl OverHttp<'_> {
             body => Bytes::from(body.to_string()),
         };
         let request = Request::builder().method(method).uri(path);
-        let request = request.header("user-agent", "kabuki-tests");
+        let request = request.header("user-agent", "kabuki");
         let request = request.header("accept", accept);
         Ok(request
             .header("content-type", media)
@@ -244,7 +244,8 @@ fn warnings(reply: &Reply) -> anyhow::Result<Vec<String>> {
             .to_str()?
             .strip_prefix("299 - ")
             .context("a warning")?;
-        Ok(quoted.trim_matches('"').replace("\\\"", "\""))
+        let text = quoted.strip_prefix('"').and_then(|t| t.strip_suffix('"'));
+        Ok(text.context("it is quoted")?.replace("\\\"", "\""))
     };
     headers.map(text).collect()
 }
