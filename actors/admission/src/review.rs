@@ -160,13 +160,14 @@ impl Named<'_> {
                 self.kind, self.kind
             ))
         };
-        let mut warnings = Vec::new();
-        if let Some(of) = schema::find(self.api_version, self.kind) {
-            let unknown = schema::check(of, &value).map_err(|e| refused(&e))?;
-            // An empty one stands for all reviews that have one.
-            let unknown = unknown.iter().filter(|path| *path != "spec");
-            warnings.extend(unknown.map(|path| format!("unknown field {path:?}")));
-        }
+        let Some(of) = schema::find(self.api_version, self.kind) else {
+            return Err(refused(&"it is not among the types"));
+        };
+        let unknown = schema::check(of, &value).map_err(|e| refused(&e))?;
+        // An empty one stands for all reviews that have one.
+        let unknown = unknown.iter().filter(|path| *path != "spec");
+        let warnings = unknown.map(|path| format!("unknown field {path:?}"));
+        let warnings = warnings.collect();
         let read = serde_json::from_value(value).map_err(|e| refused(&e))?;
         Ok((read, warnings))
     }

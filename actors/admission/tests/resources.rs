@@ -124,6 +124,24 @@ fn only_the_resize_subresource_changes_resources() {
         error.message.contains("Pod QOS Class may not change"),
         "{error:?}"
     );
+    for shapeless in [
+        json!({"spec": "text"}),
+        json!({"spec": [1]}),
+        json!({"spec": {"containers": "text"}}),
+        json!({"spec": {"containers": ["text"], "resources": 1}}),
+        json!({"spec": {"containers": [{"name": "main", "resources": []}]}}),
+        json!({"spec": {"initContainers": [[]]}}),
+    ] {
+        let request = Request::Patch {
+            key: ObjectKey::new(Resource::PODS, "default", "web"),
+            subresource: Some(Subresource::Resize),
+            patch_type: PatchType::Merge,
+            patch: Bytes::from(shapeless.to_string()),
+            options: WriteOptions::default(),
+        };
+        let answer = world.ask(&Identity::bootstrap(), &request);
+        assert!(answer.is_err(), "{shapeless}: {answer:?}");
+    }
     let who = Identity::node("n1");
     let request = Request::Patch {
         key: ObjectKey::new(Resource::PODS, "default", "web"),

@@ -83,8 +83,8 @@ impl Room {
     fn go_through(&self, waiting: &mut Waiting) {
         let precedence = |asking: &Asking| {
             let pod = asking.entry.pod();
-            let spec = pod.spec.clone().unwrap_or_default();
-            resize::precedence(&spec, asking.arrival)
+            let spec = pod.spec.as_ref();
+            spec.map(|spec| resize::precedence(spec, asking.arrival))
         };
         waiting.list.retain(still_asks);
         waiting

@@ -2,7 +2,8 @@
 //! without any server. The API shows them as mirror pods.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, Toleration};
+use k8s_openapi::api::core::v1::{Pod, PodStatus, Toleration};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kabuki_model::kind::pod::referenced;
 use kabuki_model::manifest;
 use serde_json::{Value, json};
@@ -66,31 +67,6 @@ pub fn read(file: &str, text: &[u8], node: &str, now: Timestamp) -> Result<Pod, 
         let (file, kind) = (file.to_string(), object.kind);
         return Err(StaticError::OtherKind { file, kind });
     }
-    let mut value = object.value;
-    let uid = uid(node, file, &value);
-    let meta = &mut value["metadata"];
-    let name = meta["name"].as_str().unwrap_or_default();
-    meta["name"] = format!("{name}-{}", node.to_ascii_lowercase()).into();
-    if meta["namespace"].as_str().unwrap_or_default().is_empty() {
-        meta["namespace"] = "default".into();
-    }
-    meta["uid"] = uid.clone().into();
-    meta["generation"] = 1.into();
-    meta["creationTimestamp"] = second(now).into();
-    for (key, text) in [
-        (HASH, uid),
-        (SOURCE, "file".into()),
-        (SEEN, now.to_string()),
-    ] {
-        meta["annotations"][key] = text.into();
-    }
-    value["spec"]["nodeName"] = node.into();
-    value["status"] = json!({"phase": "Pending"});
-    finish(file, value)
-}
-
-/// Defaults it as the API does, and checks it.
-fn finish(file: &str, value: Value) -> Result<Pod, StaticError> {
     let invalid = |field: String, why: String| StaticError::Invalid {
         file: file.to_string(),
         field,
@@ -99,19 +75,25 @@ fn finish(file: &str, value: Value) -> Result<Pod, StaticError> {
     let Some(kind) = kabuki_model::kind::by_name("Pod") else {
         return Err(invalid("kind".to_string(), "is not known".to_string()));
     };
-    let decoded = kind.decode(value);
+    let uid = uid(node, file, &object.value);
+    let decoded = kind.decode(object.value);
     let decoded = decoded.map_err(|cause| invalid(cause.field, cause.message))?;
     if let Some(unknown) = decoded.unknown.into_iter().next() {
         return Err(invalid(unknown, "unknown field".to_string()));
     }
     let mut object = decoded.object;
+    if let Some(pod) = object.typed_mut().downcast_mut() {
+        place(pod, uid, node, now);
+    }
+    // Defaulted and checked as the API does it.
     object.default();
     let causes = object.validate();
     if let Some(cause) = causes.into_iter().next() {
         return Err(invalid(cause.field, cause.message));
     }
-    let pod = serde_json::from_value::<Pod>(object.to_value());
-    let mut pod = pod.map_err(|e| invalid("spec".to_string(), e.to_string()))?;
+    let Some(mut pod) = object.typed().downcast_ref::<Pod>().cloned() else {
+        return Err(invalid("kind".to_string(), "is no pod".to_string()));
+    };
     let spec = pod.spec.get_or_insert_default();
     if let Some(what) = referenced(spec) {
         let file = file.to_string();
@@ -128,6 +110,34 @@ fn finish(file: &str, value: Value) -> Result<Pod, StaticError> {
         tolerations.push(everything);
     }
     Ok(pod)
+}
+
+/// Makes it a pod of this node.
+fn place(pod: &mut Pod, uid: String, node: &str, now: Timestamp) {
+    let meta = &mut pod.metadata;
+    let name = meta.name.as_deref().unwrap_or_default();
+    meta.name = Some(format!("{name}-{}", node.to_ascii_lowercase()));
+    if meta.namespace.as_deref().is_none_or(str::is_empty) {
+        meta.namespace = Some("default".to_string());
+    }
+    meta.uid = Some(uid.clone());
+    meta.generation = Some(1);
+    let second = Timestamp::from_second(now.as_second());
+    meta.creation_timestamp = Some(Time(second.unwrap_or(now)));
+    let annotations = meta.annotations.get_or_insert_default();
+    annotations.remove(MIRROR);
+    for (key, text) in [
+        (HASH, uid),
+        (SOURCE, "file".to_string()),
+        (SEEN, now.to_string()),
+    ] {
+        annotations.insert(key.to_string(), text);
+    }
+    pod.spec.get_or_insert_default().node_name = Some(node.to_string());
+    pod.status = Some(PodStatus {
+        phase: Some("Pending".to_string()),
+        ..PodStatus::default()
+    });
 }
 
 /// What the API is to have of a static pod.
@@ -180,11 +190,6 @@ fn uid(node: &str, file: &str, value: &Value) -> String {
         })
     };
     format!("{:016x}{:016x}", half(1), half(2))
-}
-
-fn second(now: Timestamp) -> String {
-    let whole = Timestamp::from_second(now.as_second()).unwrap_or(now);
-    whole.to_string()
 }
 
 #[cfg(test)]
@@ -240,6 +245,19 @@ mod tests {
                 "imag: unknown field",
             ),
             (PLAIN.replace(", image: demo", ""), "image: Required value"),
+            (PLAIN.replace("{name: web, labels: {a: b}}", "web"), "metadata"),
+            (
+                PLAIN.replace("labels: {a: b}", "annotations: text"),
+                "metadata.annotations",
+            ),
+            (
+                PLAIN.replace("{containers: [{name: web, image: demo}]}", "[]"),
+                "spec",
+            ),
+            (
+                PLAIN.replace("{containers: [{name: web, image: demo}]}", ""),
+                "spec.containers: Required value",
+            ),
             (spec("serviceAccountName: a"), "reference serviceaccounts"),
             (spec("imagePullSecrets: [{name: a}]"), "reference secrets"),
             (

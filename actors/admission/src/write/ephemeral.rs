@@ -4,7 +4,7 @@ use super::update::no_subresource;
 use crate::draft;
 use k8s_openapi::api::core::v1::Pod;
 use kabuki_model::StatusError;
-use kabuki_model::kind::{AnyObject, Kind, pod};
+use kabuki_model::kind::{AnyObject, Kind};
 use kabuki_model::status::Cause;
 use serde_json::{Map, Value};
 
@@ -12,15 +12,13 @@ const FIELD: &str = "ephemeralContainers";
 
 /// Refuses a new pod that has them already.
 pub(super) fn refuse_at_creation(kind: &Kind, object: &dyn AnyObject) -> Result<(), StatusError> {
-    if kind.names.kind != "Pod" {
+    let pod = object.typed().downcast_ref::<Pod>();
+    let given = pod.and_then(|pod| pod.spec.as_ref()?.ephemeral_containers.as_ref());
+    if given.is_none_or(Vec::is_empty) {
         return Ok(());
     }
-    let spec = object.to_value();
-    let has = spec["spec"][FIELD]
-        .as_array()
-        .is_some_and(|a| !a.is_empty());
     let cause = Cause::forbidden("spec.ephemeralContainers", "cannot be set on create");
-    draft::refuse(kind, object, if has { vec![cause] } else { Vec::new() })
+    draft::refuse(kind, object, vec![cause])
 }
 
 /// Puts the ephemeral containers of `object`, and nothing else of it, into `base`.
@@ -42,17 +40,4 @@ pub(super) fn take(
         None => spec.remove(FIELD),
     };
     Ok(())
-}
-
-/// Everything that is wrong with the pod as it would then be.
-pub(super) fn causes(new: &dyn AnyObject, old: &dyn AnyObject) -> Vec<Cause> {
-    let mut causes = new.validate();
-    let typed = |object: &dyn AnyObject| serde_json::from_value::<Pod>(object.to_value());
-    match (typed(new), typed(old)) {
-        (Ok(new), Ok(old)) => causes.extend(pod::validate_ephemeral_update(&new, &old)),
-        (Err(error), _) | (_, Err(error)) => {
-            causes.push(Cause::invalid("spec", "", &error.to_string()));
-        }
-    }
-    causes
 }

@@ -38,8 +38,8 @@ fn refusal(view: &dyn View, node: &str, new: &dyn AnyObject) -> Option<String> {
     let Some(pod) = new.typed().downcast_ref::<Pod>() else {
         return Some("it is no pod".to_string());
     };
-    let spec = pod.spec.clone().unwrap_or_default();
-    if spec.node_name.as_deref() != Some(node) {
+    let spec = pod.spec.as_ref();
+    if spec.and_then(|s| s.node_name.as_deref()) != Some(node) {
         return Some(format!(
             "node {node:?} can only create pods with spec.nodeName set to itself"
         ));
@@ -72,7 +72,7 @@ fn refusal(view: &dyn View, node: &str, new: &dyn AnyObject) -> Option<String> {
             owner.uid
         ));
     }
-    let what = referenced(&spec)?;
+    let what = referenced(spec?)?;
     Some(format!(
         "node {node:?} can not create pods that reference {what}"
     ))

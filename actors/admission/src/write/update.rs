@@ -8,7 +8,8 @@ use crate::draft;
 use bytes::Bytes;
 use kabuki_model::command::{Expect, Op};
 use kabuki_model::identity::Identity;
-use kabuki_model::kind::{AnyObject, Kind};
+use kabuki_model::k8s_openapi::api::core::v1::Pod;
+use kabuki_model::kind::{AnyObject, Kind, pod};
 use kabuki_model::request::{Answer, PatchType, Subresource, WriteOptions};
 use kabuki_model::status::Cause;
 use kabuki_model::view::View;
@@ -178,14 +179,12 @@ pub(super) fn commit_update(
         }
         Some(Subresource::EphemeralContainers) => {
             new.default();
-            let causes = ephemeral::causes(&*new, &*old);
-            draft::refuse(kind, &*new, causes)?;
+            check_pod(kind, &*new, &*old, pod::validate_ephemeral_update)?;
             count_generation(kind, &mut *new, &*old);
         }
         Some(Subresource::Resize) => {
             new.default();
-            let causes = resize::causes(&*new, &*old);
-            draft::refuse(kind, &*new, causes)?;
+            check_pod(kind, &*new, &*old, pod::validate_resize)?;
             count_generation(kind, &mut *new, &*old);
         }
         Some(Subresource::Scale) | None => {
@@ -208,6 +207,22 @@ pub(super) fn commit_update(
         warnings,
     };
     changed.finish(options, cx)
+}
+
+/// Refuses what breaks the rules of pods, or those of a subresource of theirs.
+fn check_pod(
+    kind: &Kind,
+    new: &dyn AnyObject,
+    old: &dyn AnyObject,
+    rule: fn(&Pod, &Pod) -> Vec<Cause>,
+) -> Result<(), StatusError> {
+    let mut causes = new.validate();
+    let typed = |object| AnyObject::typed(object).downcast_ref::<Pod>();
+    let (Some(pod), Some(was)) = (typed(new), typed(old)) else {
+        return Err(StatusError::internal("it is no pod"));
+    };
+    causes.extend(rule(pod, was));
+    draft::refuse(kind, new, causes)
 }
 
 /// The object's own preconditions: uid and resourceVersion. Says whether a revision was given.

@@ -29,15 +29,20 @@ pub(super) async fn open(
         return Err(StatusError::bad_request(text));
     }
     let stdin = request.stdin && has_stdin;
-    let (client, _events) = container::connect(services, &entry).await?;
+    let (client, _events) = container::connect(services, &entry, &instance).await?;
     let wanted = AttachSpec {
         container: shim_container(&instance),
         stdin: stdin || has_tty,
         stdout: true,
         stderr: !has_tty,
     };
-    let attached = client.attach(wanted).await;
-    let attached = attached.map_err(|error| StatusError::internal(format!("attach: {error}")))?;
+    let attached = match client.attach(wanted).await {
+        Ok(attached) => attached,
+        Err(error) => {
+            let failure = container::failure(services, &entry, &instance, "attach", &error);
+            return Err(failure.await);
+        }
+    };
     let (caller, ends) = stream();
     tokio::spawn(async move {
         let output = ends.output.clone();

@@ -1,5 +1,6 @@
 //! Finding the pod and container that a request means.
 
+use crate::pod::shim_container;
 use crate::services::{PodEntry, Services};
 use k8s_openapi::api::core::v1::Pod;
 use kabuki_lifecycle::Instance;
@@ -7,7 +8,8 @@ use kabuki_lifecycle::containers::{self, Role};
 use kabuki_lifecycle::machine::Life;
 use kabuki_model::{ObjectKey, Resource, StatusError};
 use kabuki_protocol::node::PodRef;
-use kabuki_runtime::{ShimClient, ShimEvents};
+
+use kabuki_runtime::{ContainerState, ShimClient, ShimError, ShimEvents};
 use std::sync::Arc;
 
 /// Names the container that is meant when none is named.
@@ -87,23 +89,59 @@ pub(super) fn running(entry: &PodEntry, name: &str) -> Result<Instance, StatusEr
             container: name.to_string(),
             attempt: c.attempt.unwrap_or(0),
         }),
-        _ => Err(StatusError::bad_request(format!(
-            "container not found (\"{name}\")"
-        ))),
+        _ => Err(not_found(name)),
     }
+}
+
+fn not_found(name: &str) -> StatusError {
+    StatusError::bad_request(format!("container not found (\"{name}\")"))
 }
 
 /// A connection of its own to the pod's shim: processes that it starts end with it.
 pub(super) async fn connect(
     services: &Services,
     entry: &PodEntry,
+    instance: &Instance,
 ) -> Result<(ShimClient, ShimEvents), StatusError> {
-    let id = entry
-        .shim_id()
-        .ok_or_else(|| StatusError::bad_request("the pod does not run"))?;
-    services
-        .launcher
-        .connect(&id)
-        .await
-        .map_err(|error| StatusError::internal(error.to_string()))
+    let connected = match entry.shim_id() {
+        Some(id) => services.launcher.connect(&id).await,
+        None => return Err(not_found(&instance.container)),
+    };
+    match connected {
+        Ok(connected) => Ok(connected),
+        Err(error) => Err(failure(services, entry, instance, "connect", &error).await),
+    }
+}
+
+/// Why the shim did not do something with a container. One that ended since it was looked for is
+/// not found, as if it had ended before.
+pub(super) async fn failure(
+    services: &Services,
+    entry: &PodEntry,
+    instance: &Instance,
+    action: &str,
+    error: &ShimError,
+) -> StatusError {
+    let may_be_over = matches!(
+        error,
+        ShimError::Refused(_) | ShimError::Gone(_) | ShimError::Io { .. }
+    );
+    if may_be_over && !still_runs(services, entry, instance).await {
+        return not_found(&instance.container);
+    }
+    StatusError::internal(format!("{action}: {error}"))
+}
+
+async fn still_runs(services: &Services, entry: &PodEntry, instance: &Instance) -> bool {
+    let Some(id) = entry.shim_id() else {
+        return false;
+    };
+    let Ok((client, _events)) = services.launcher.connect(&id).await else {
+        return false;
+    };
+    let id = shim_container(instance);
+    client.status().await.is_ok_and(|status| {
+        let mut containers = status.containers.iter();
+        containers.any(|c| c.id == id && !matches!(c.state, ContainerState::Exited { .. }))
+    })
 }

@@ -28,7 +28,7 @@ pub(super) async fn open(
     let entry = container::pod(services, &request.pod)?;
     let name = container::named(&entry, &request.container)?;
     let instance = container::running(&entry, &name)?;
-    let (client, events) = container::connect(services, &entry).await?;
+    let (client, events) = container::connect(services, &entry, &instance).await?;
     let spec = ExecSpec {
         container: shim_container(&instance),
         args: request.command,
@@ -44,9 +44,14 @@ pub(super) async fn open(
         },
         ..ExecSpec::default()
     };
-    let handle = client.exec(spec).await.map_err(|error| {
-        StatusError::internal(format!("error executing command in container: {error}"))
-    })?;
+    let handle = match client.exec(spec).await {
+        Ok(handle) => handle,
+        Err(error) => {
+            let action = "error executing command in container";
+            let failure = container::failure(services, &entry, &instance, action, &error);
+            return Err(failure.await);
+        }
+    };
     let (caller, ends) = stream();
     tokio::spawn(async move {
         let output = ends.output.clone();

@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
@@ -58,24 +59,14 @@ impl Shim {
             Some(_) => ExecUser::default(),
             None => user.clone(),
         };
-        let opened = File::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&file)?;
-        serde_json::to_writer(opened, &process(host, spec, &outer)?)?;
+        write(&file, &process(host, spec, &outer)?)?;
         let mut builder = ContainerBuilder::new(spec.container.clone(), SyscallType::Linux)
             .with_executor(Confined::further(
                 confinement,
                 spec.size.filter(|_| spec.tty),
             ))
             .with_root_path(&state)?;
-        let console = if spec.tty {
-            Some(Console::listen(&bundle)?)
-        } else {
-            None
-        };
+        let console = spec.tty.then(|| Console::listen(&bundle)).transpose()?;
         let mut ours = Vec::new();
         if let Some(console) = &console {
             builder = builder.with_console_socket(Some(console.path()));
@@ -181,6 +172,18 @@ fn user(host: &ContainerSpec, spec: &ExecSpec) -> ExecUser {
         gid: host.gid,
         supplemental_gids: host.supplemental_gids.clone(),
     })
+}
+
+/// For nobody else's eyes: arguments and variables may be secrets.
+fn write(file: &Path, process: &Process) -> Outcome<()> {
+    let opened = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(file)?;
+    serde_json::to_writer(opened, process)?;
+    Ok(())
 }
 
 fn process(host: &ContainerSpec, spec: &ExecSpec, user: &ExecUser) -> Outcome<Process> {
