@@ -2,9 +2,6 @@
 //! its own, so that the quick start needs no registry. And has the linker keep one copy of functions
 //! that are alike, in the binary that is given to people: code for many types is.
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -30,7 +27,7 @@ fn main() {
             "-Cstrip=symbols",
             "-Clto=fat",
         ])
-        .arg("-Ctarget-feature=+crt-static")
+        .args(["-Ctarget-feature=+crt-static", "-Crelocation-model=static"])
         .arg("-o")
         .arg(&out)
         .arg("demo/web.rs")
@@ -47,8 +44,7 @@ fn main() {
 }
 
 fn compress(path: &Path) -> std::io::Result<()> {
-    let file = std::fs::File::create(path.with_extension("gz"))?;
-    let mut encoder = GzEncoder::new(file, Compression::best());
-    encoder.write_all(&std::fs::read(path)?)?;
-    encoder.finish()?.sync_all()
+    const SMALLEST: i32 = 22;
+    let compressed = zstd::encode_all(&*std::fs::read(path)?, SMALLEST)?;
+    std::fs::write(path.with_extension("zst"), compressed)
 }

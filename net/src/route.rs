@@ -49,6 +49,12 @@ pub(crate) struct VethSpec<'a> {
     pub(crate) mtu: u32,
 }
 
+/// Keeps the kernel from giving an interface an IPv6 address of its own when it comes up.
+pub(crate) fn without_ipv6_address() -> LinkAttribute {
+    let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+    LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![none])])
+}
+
 /// Requests in one network namespace.
 #[derive(Clone)]
 pub(crate) struct Routes {
@@ -167,9 +173,7 @@ impl Routes {
                     true,
                 )])),
             ]),
-            LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(
-                In6AddrGenMode::None,
-            )])]),
+            without_ipv6_address(),
         ]);
         let request = self.handle.link().set_port(message);
         request

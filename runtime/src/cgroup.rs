@@ -20,8 +20,10 @@ use oci_spec::runtime::LinuxDeviceCgroup;
 mod devices;
 mod hierarchy;
 mod limits;
+mod moves;
 mod stats;
 
+pub use moves::SwiftMoves;
 pub use stats::CgroupStats;
 
 #[derive(Debug, thiserror::Error)]

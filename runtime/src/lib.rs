@@ -5,7 +5,8 @@
 //! - `oci`: from those types to an OCI runtime configuration; `seccomp`: the default filter.
 //! - `image`: from registries and archives to directories that overlayfs can stack.
 //! - `cgroup`: limits, usage and the killing of all that a pod left behind.
-//! - `memory`: giving back what was freed; `thread`: who goes first.
+//! - `memory`: giving back what was freed; `thread`: who goes first; `volatile`: what is never on
+//!   a disk.
 #![allow(unsafe_code)] // namespaces, descriptors passed between processes, and raw signals
 
 mod cgroup;
@@ -16,8 +17,9 @@ mod seccomp;
 mod shim;
 mod spec;
 mod thread;
+mod volatile;
 
-pub use cgroup::{CgroupError, CgroupStats, Cgroups};
+pub use cgroup::{CgroupError, CgroupStats, Cgroups, SwiftMoves};
 pub use memory::give_back_memory;
 pub use oci::{OciError, default_capabilities};
 pub use seccomp::SeccompError;
@@ -31,3 +33,4 @@ pub use spec::{
     PodMount, PodSpec, Propagation, Resources, Rlimit, Rootfs, Seccomp, ShimStatus, Warnings,
 };
 pub use thread::prefer_this_thread;
+pub use volatile::{drop_from_memory, keep_in_memory};

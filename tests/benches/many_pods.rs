@@ -18,8 +18,8 @@ const ROUNDS: usize = 5;
 const PAUSE: Duration = Duration::from_secs(2);
 /// Between two looks whether the shims are gone.
 const LOOK: Duration = Duration::from_millis(10);
-/// More pods than a node takes by default, and addresses for them.
-const SETTINGS: &str = "maxPods: 250\npodCidr: 10.244.0.0/22\n";
+/// More pods than a node takes by default, and addresses for them, however full its disk is.
+const SETTINGS: &str = "maxPods: 250\npodCidr: 10.244.0.0/22\nevictionHard: {}\n";
 
 fn main() -> anyhow::Result<()> {
     println!("{}", use_release().display());

@@ -15,7 +15,7 @@ mod registry;
 mod session;
 mod web;
 
-pub use clients::{prometheus, python};
+pub use clients::{prometheus, protobuf_check, python};
 pub use cluster::{Cluster, Network, address};
 pub use daemon::{Daemon, Outcome};
 pub use ended::Ended;

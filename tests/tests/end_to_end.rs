@@ -7,18 +7,24 @@ mod acceptance;
 mod apply_server_side;
 #[path = "end_to_end/cluster.rs"]
 mod cluster;
+#[path = "end_to_end/debugged.rs"]
+mod debugged;
 #[path = "end_to_end/deployment.rs"]
 mod deployment;
 #[path = "end_to_end/faults.rs"]
 mod faults;
 #[path = "end_to_end/fields.rs"]
 mod fields;
+#[path = "end_to_end/host.rs"]
+mod host;
 #[path = "end_to_end/identities.rs"]
 mod identities;
 #[path = "end_to_end/kubectl.rs"]
 mod kubectl;
 #[path = "end_to_end/kubectl_operating.rs"]
 mod kubectl_operating;
+#[path = "end_to_end/lease.rs"]
+mod lease;
 #[path = "end_to_end/life.rs"]
 mod life;
 #[path = "end_to_end/names.rs"]
@@ -33,6 +39,8 @@ mod pressure;
 mod probes;
 #[path = "end_to_end/prometheus.rs"]
 mod prometheus;
+#[path = "end_to_end/protobuf.rs"]
+mod protobuf;
 #[path = "end_to_end/python.rs"]
 mod python;
 #[path = "end_to_end/resources.rs"]

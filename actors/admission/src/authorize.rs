@@ -11,6 +11,9 @@ use kabuki_model::status::Reason;
 use kabuki_model::view::View;
 use kabuki_model::{ObjectKey, Resource, StatusError, Stored};
 
+/// Where nodes keep their Leases.
+const NODE_LEASES: &str = "kube-node-lease";
+
 /// What is to be done, in the words of Kubernetes' authorisation attributes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attributes<'a> {
@@ -300,6 +303,7 @@ fn node_may(view: &dyn View, node: &str, attributes: &Attributes) -> bool {
         ("nodes", "get" | "list" | "watch") => true,
         ("nodes", "create") => true,
         ("nodes", "update" | "patch") => attributes.name == node,
+        ("leases.coordination.k8s.io", verb) => own_lease(node, verb, attributes),
         ("events" | "events.events.k8s.io", "create" | "update" | "patch") => true,
         ("configmaps" | "secrets", "get" | "watch") => referenced(view, node, attributes),
         ("serviceaccounts" | "namespaces", "get" | "list" | "watch") => true,
@@ -314,6 +318,14 @@ fn node_may(view: &dyn View, node: &str, attributes: &Attributes) -> bool {
         ) => true,
         _ => false,
     }
+}
+
+/// Whether it is the node's own Lease. The name of one that is to be made is seen by admission.
+fn own_lease(node: &str, verb: &str, attributes: &Attributes) -> bool {
+    let whole = attributes.subresource.is_empty() && attributes.namespace == NODE_LEASES;
+    let own = attributes.name == node || verb == "create";
+    let known = matches!(verb, "get" | "create" | "update" | "patch" | "delete");
+    whole && own && known
 }
 
 /// Whether a pod bound to `node` names the ConfigMap or Secret. The pod's text is searched for
@@ -381,6 +393,25 @@ mod tests {
         assert!(!may(&node, "patch", Resource::NODES, "b"));
         assert!(!may(&node, "delete", Resource::DEPLOYMENTS, "web"));
         assert!(!may(&node, "get", Resource::SECRETS, "key"));
+    }
+
+    #[test]
+    fn a_node_keeps_its_own_lease_alone() {
+        let may = |verb: &'static str, namespace: &str, name: &str, part: &'static str| {
+            let key = ObjectKey::new(Resource::LEASES, namespace, name);
+            let attributes = Attributes::object(verb, &key, part);
+            authorize(&MapView::default(), &Identity::node("a"), &attributes).is_ok()
+        };
+        for verb in ["get", "update", "patch", "delete"] {
+            assert!(may(verb, NODE_LEASES, "a", ""), "{verb}");
+            assert!(!may(verb, NODE_LEASES, "b", ""), "{verb}");
+            assert!(!may(verb, "kube-system", "a", ""), "{verb}");
+        }
+        assert!(may("create", NODE_LEASES, "", ""));
+        assert!(!may("create", "default", "", ""));
+        assert!(!may("list", NODE_LEASES, "", "") && !may("watch", NODE_LEASES, "a", ""));
+        assert!(!may("deletecollection", NODE_LEASES, "", ""));
+        assert!(!may("patch", NODE_LEASES, "a", "status"));
     }
 
     #[test]

@@ -2,11 +2,16 @@
 
 use crate::admit::Context;
 use kabuki_model::kind::{AnyObject, Form, Kind};
-use kabuki_model::request::{FieldValidation, WriteOptions};
+use kabuki_model::request::{PatchType, WriteOptions};
+use kabuki_model::schema::{self, Message};
+use kabuki_model::status::{Cause, CauseReason};
 use kabuki_model::{Resource, StatusError};
 use serde_json::{Map, Value};
 
+mod faults;
 mod strict;
+
+pub(crate) use faults::{Faults, Patched};
 
 /// The largest object, in bytes of JSON; the same as etcd's default request limit.
 pub(crate) const MAX_OBJECT_BYTES: usize = 1536 << 10;
@@ -25,13 +30,15 @@ pub(crate) fn kind_of(resource: &Resource) -> Result<&'static Kind, StatusError>
 }
 
 /// Parses a request's JSON, which must be an object of at most [`MAX_OBJECT_BYTES`]. Fields that it
-/// has twice are refused, or warned of, as asked.
+/// has twice are faults.
 pub(crate) fn parse(
     json: &[u8],
     options: &WriteOptions,
-    warnings: &mut Vec<String>,
+    faults: &mut Faults,
 ) -> Result<Map<String, Value>, StatusError> {
-    match parse_any(json, options, warnings)? {
+    let (value, found) = read(json, strict::Shape::Any)?;
+    faults.note(options, found.into_iter());
+    match value {
         Value::Object(object) => Ok(object),
         _ => Err(StatusError::bad_request(
             "the body of the request is not a JSON object",
@@ -39,44 +46,37 @@ pub(crate) fn parse(
     }
 }
 
-/// The same of any JSON.
-pub(crate) fn parse_any(
+/// The same of a patch, which need be no object: one of JSON patches has operations, which have
+/// fields of their own.
+pub(crate) fn parse_patch(
     json: &[u8],
+    how: PatchType,
     options: &WriteOptions,
-    warnings: &mut Vec<String>,
+    faults: &mut Faults,
 ) -> Result<Value, StatusError> {
-    if json.len() > MAX_OBJECT_BYTES {
-        return Err(too_large(json.len()));
-    }
-    let (value, duplicates) = strict::read(json).map_err(|error| {
-        StatusError::bad_request(format!(
-            "the body of the request is not valid JSON: {error}"
-        ))
-    })?;
-    let twice = duplicates
-        .iter()
-        .map(|path| format!("duplicate field {path:?}"));
-    judge(twice.collect(), options, warnings)?;
+    let operations = how == PatchType::Json;
+    let shape = match operations {
+        true => strict::Shape::Operations,
+        false => strict::Shape::Any,
+    };
+    let (value, found) = read(json, shape)?;
+    let told = |fault| match operations {
+        true => format!("json patch {fault}"),
+        false => fault,
+    };
+    faults.note(options, found.into_iter().map(told));
     Ok(value)
 }
 
-/// Refuses faults of form, or warns of them, or neither, as asked.
-fn judge(
-    faults: Vec<String>,
-    options: &WriteOptions,
-    warnings: &mut Vec<String>,
-) -> Result<(), StatusError> {
-    match options.validation {
-        FieldValidation::Strict if !faults.is_empty() => Err(StatusError::bad_request(format!(
-            "strict decoding error: {}",
-            faults.join(", ")
-        ))),
-        FieldValidation::Warn => {
-            warnings.extend(faults);
-            Ok(())
-        }
-        FieldValidation::Strict | FieldValidation::Ignore => Ok(()),
+fn read(json: &[u8], shape: strict::Shape) -> Result<(Value, Vec<String>), StatusError> {
+    if json.len() > MAX_OBJECT_BYTES {
+        return Err(too_large(json.len()));
     }
+    strict::read(json, shape).map_err(|error| {
+        StatusError::bad_request(format!(
+            "the body of the request is not valid JSON: {error}"
+        ))
+    })
 }
 
 pub(crate) fn too_large(length: usize) -> StatusError {
@@ -102,12 +102,12 @@ pub(crate) fn form(
 }
 
 /// Turns an object from the form that it is written in into the stored one. Fields that the form
-/// does not have are refused, or warned of, as asked.
+/// does not have are faults.
 pub(crate) fn store(
     kind: &Kind,
     object: &mut Map<String, Value>,
     options: &WriteOptions,
-    warnings: &mut Vec<String>,
+    faults: &mut Faults,
 ) -> Result<(), StatusError> {
     let given = object.get("apiVersion").and_then(Value::as_str);
     let form = match options.api_version.as_str() {
@@ -127,20 +127,20 @@ pub(crate) fn store(
         }
         object.insert("apiVersion".to_string(), kind.api_version().into());
     }
-    let unknown = (form.store)(object);
-    let unknown = unknown.iter().map(|f| format!("unknown field {f:?}"));
-    judge(unknown.collect(), options, warnings)
+    faults.unknown(options, &(form.store)(object));
+    Ok(())
 }
 
-/// Decodes a whole object of `kind`. Unknown fields are refused, or warned of, as asked.
+/// Decodes a whole object of `kind`. Unknown fields are faults, and here all faults are judged.
 pub(crate) fn decode(
     kind: &Kind,
     object: Map<String, Value>,
     options: &WriteOptions,
-    warnings: &mut Vec<String>,
+    faults: &mut Faults,
 ) -> Result<Box<dyn AnyObject>, StatusError> {
+    let names = &kind.names;
     let api_version = kind.api_version();
-    for (field, want) in [("apiVersion", &*api_version), ("kind", kind.names.kind)] {
+    for (field, want) in [("apiVersion", &*api_version), ("kind", names.kind)] {
         if let Some(given) = object.get(field).filter(|v| v.as_str() != Some(want)) {
             return Err(StatusError::bad_request(format!(
                 "the {field} in the data ({given}) does not match the expected {field} ({want:?})"
@@ -149,22 +149,51 @@ pub(crate) fn decode(
     }
     let mut object = object;
     object.insert("apiVersion".to_string(), api_version.into());
-    object.insert("kind".to_string(), kind.names.kind.into());
-    let decoded = kind.decode(Value::Object(object)).map_err(|cause| {
-        let mut error = StatusError::bad_request(format!(
-            "{} in version {:?} cannot be handled as a {}: {}: {}",
-            kind.names.kind, kind.names.version, kind.names.kind, cause.field, cause.message
-        ));
-        error.causes.push(cause);
-        error
-    })?;
-    let unknown: Vec<String> = decoded
-        .unknown
-        .iter()
-        .map(|path| format!("unknown field {path:?}"))
-        .collect();
-    judge(unknown, options, warnings)?;
+    object.insert("kind".to_string(), names.kind.into());
+    let decoded = kind.decode(Value::Object(object));
+    let decoded = decoded.map_err(|c| faults.wrong_type(names.kind, names.version, c))?;
+    faults.unknown(options, &decoded.unknown);
+    faults.judge(kind, options)?;
     Ok(decoded.object)
+}
+
+/// Finds the faults of what is sent along and not written: it must be right all the same.
+pub(crate) fn look_at(
+    kind: &Kind,
+    unwritten: Map<String, Value>,
+    options: &WriteOptions,
+    faults: &mut Faults,
+) -> Result<(), StatusError> {
+    if unwritten.is_empty() {
+        return Ok(());
+    }
+    match kind.message() {
+        Some(message) => {
+            let names = (kind.names.kind, kind.names.version);
+            look_at_message(message, names, unwritten, options, faults)
+        }
+        None => Ok(()),
+    }
+}
+
+/// The same of any message, which has a kind and version.
+pub(crate) fn look_at_message(
+    message: &Message,
+    (kind, version): (&str, &str),
+    value: Map<String, Value>,
+    options: &WriteOptions,
+    faults: &mut Faults,
+) -> Result<(), StatusError> {
+    let unknown = schema::check(message, &Value::Object(value)).map_err(|wrong| {
+        let cause = Cause {
+            reason: CauseReason::FieldValueTypeInvalid,
+            field: wrong.field,
+            message: wrong.message,
+        };
+        faults.wrong_type(kind, version, cause)
+    })?;
+    faults.unknown(options, &unknown);
+    Ok(())
 }
 
 /// Defaults and validates; every cause at once.

@@ -4,6 +4,7 @@
 mod rules;
 
 use crate::authorize::{Attributes, allowance, path_allowance};
+use crate::draft::Faults;
 use kabuki_model::identity::Identity;
 use kabuki_model::k8s_openapi::api::authentication::v1::{
     SelfSubjectReview, SelfSubjectReviewStatus, UserInfo,
@@ -133,7 +134,7 @@ impl Named<'_> {
             validation: FieldValidation::Ignore,
             ..WriteOptions::default()
         };
-        let sent = crate::draft::parse(object, &lenient, &mut Vec::new())?;
+        let sent = crate::draft::parse(object, &lenient, &mut Faults::default())?;
         let mut value = Value::Object(sent);
         for (field, want) in [("apiVersion", self.api_version), ("kind", self.kind)] {
             match value.get(field).and_then(Value::as_str) {

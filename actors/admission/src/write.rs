@@ -10,6 +10,7 @@ mod evict;
 mod managed;
 mod mirror;
 mod node;
+mod parts;
 mod resize;
 mod runtime_class;
 mod scale;

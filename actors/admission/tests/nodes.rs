@@ -313,3 +313,29 @@ fn a_node_evicts_its_own_pods_only() {
     assert!(world.ask(&user, &request).is_err());
     world.ask(&Identity::node("a"), &request).expect("its own");
 }
+
+#[test]
+fn a_node_makes_its_own_lease_alone() {
+    let mut world = World::default();
+    let namespace = Request::Create {
+        resource: Resource::NAMESPACES,
+        namespace: "".into(),
+        object: Bytes::from_static(br#"{"metadata": {"name": "kube-node-lease"}}"#),
+        options: WriteOptions::default(),
+    };
+    world.ask(&admin(), &namespace).expect("a namespace");
+    let lease = |name: &str| Request::Create {
+        resource: Resource::LEASES,
+        namespace: "kube-node-lease".into(),
+        object: node(name).to_string().into(),
+        options: WriteOptions::default(),
+    };
+    let refused = world.ask(&Identity::node("a"), &lease("b"));
+    assert_eq!(
+        refused.expect_err("refused").message,
+        "leases.coordination.k8s.io \"b\" is forbidden: can only access node lease with the same \
+         name as the requesting node"
+    );
+    world.ask(&Identity::node("a"), &lease("a")).expect("made");
+    world.ask(&admin(), &lease("b")).expect("made");
+}

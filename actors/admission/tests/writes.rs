@@ -242,7 +242,8 @@ fn unknown_fields_and_wrong_types_are_refused_with_their_path() {
         .expect_err("refused");
     assert_eq!(
         error.message,
-        "strict decoding error: unknown field \"spec.containers[0].imag\""
+        "Pod in version \"v1\" cannot be handled as a Pod: strict decoding error: unknown field \
+         \"spec.containers[0].imag\""
     );
     let mut wrong = pod("web");
     wrong["spec"]["containers"][0]["image"] = json!(5);

@@ -243,6 +243,11 @@ impl Layout {
         format!("{}/shims", self.cgroup)
     }
 
+    /// Layers of directories to mount on.
+    pub fn places(&self) -> PathBuf {
+        self.data.join("places")
+    }
+
     /// The images.
     pub fn images(&self) -> PathBuf {
         self.data.join("images")

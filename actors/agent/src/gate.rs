@@ -11,6 +11,7 @@ mod forward;
 mod images;
 mod logs;
 mod names;
+mod settings;
 mod streams;
 mod trace;
 
@@ -92,6 +93,10 @@ impl NodeGate {
                 trace::open(services, to, &protocol, from).await
             }
             NodeRequest::Metrics => metrics(services).await,
+            NodeRequest::Settings => {
+                let shown = settings::shown(&services.config).to_string();
+                Ok(actors::answer(FromNode::Settings(shown)))
+            }
         }
     }
 }

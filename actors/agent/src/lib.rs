@@ -8,6 +8,7 @@
 //!   ├── statuses      writes pods' statuses, the newest of each
 //!   ├── spares        shims that wait for a pod
 //!   ├── node          the Node object and its conditions
+//!   ├── lease         the node's Lease, renewed every ten seconds
 //!   ├── peers         the way to the pods of other nodes
 //!   ├── directory     the services of the cluster and their endpoints
 //!   ├── proxy         the services in the packet filter
@@ -32,6 +33,7 @@ mod directory;
 mod event;
 mod gate;
 mod image;
+mod lease;
 mod manager;
 mod metrics;
 mod names;

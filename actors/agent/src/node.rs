@@ -7,6 +7,7 @@
 
 mod capacity;
 mod conditions;
+mod features;
 mod object;
 mod reserved;
 mod view;
@@ -14,6 +15,7 @@ mod watch;
 mod zone;
 
 pub(crate) use capacity::{Machine, disk, meminfo};
+pub(crate) use features::{OwnUsers, version};
 pub use reserved::ReservedError;
 pub(crate) use reserved::allocatable;
 pub(crate) use zone::Zone;
@@ -35,9 +37,9 @@ use tokio::task::JoinSet;
 use view::Patience;
 
 /// How often the machine is looked at: kubelet's `nodeStatusUpdateFrequency`.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// An unchanged status is written this often: kubelet's `nodeStatusReportFrequency`.
-const REPORT_EVERY: Duration = Duration::from_secs(300);
+pub(crate) const REPORT_EVERY: Duration = Duration::from_secs(300);
 /// A node that was deleted registers again after this time, if it is still there by then: whoever
 /// deleted it may be taking it out of the cluster.
 const RETURN: Duration = Duration::from_secs(2);

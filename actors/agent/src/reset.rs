@@ -4,7 +4,7 @@
 use crate::config::{Layout, bridge_name, overlay_name};
 use kabuki_net::plan::Cidr;
 use kabuki_net::{NetworkConfig, NodeNetwork};
-use kabuki_runtime::{Cgroups, ShimLauncher};
+use kabuki_runtime::{Cgroups, ShimLauncher, drop_from_memory};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -29,6 +29,9 @@ pub async fn reset(data_dir: &Path) -> Result<(), Vec<String>> {
         errors.push(error);
     }
     remove_logs(&layout, &mut errors);
+    if let Err(error) = drop_from_memory(&layout.run) {
+        errors.push(format!("cannot unmount {}: {error}", layout.run.display()));
+    }
     for dir in [&layout.run, &layout.data] {
         if let Err(error) = remove_tree(dir) {
             errors.push(format!("cannot remove {}: {error}", dir.display()));

@@ -23,7 +23,7 @@ use kabuki_lifecycle::process::NodeResources;
 use kabuki_lifecycle::{Host, PodState};
 use kabuki_model::kind::pod::Totals;
 use kabuki_protocol::ApiHandle;
-use kabuki_runtime::{Cgroups, ShimClient, ShimLauncher};
+use kabuki_runtime::{Cgroups, ShimClient, ShimLauncher, SwiftMoves};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -61,6 +61,8 @@ pub(crate) struct Services {
     /// Config maps and secrets that running pods show.
     pub objects: Objects,
     pub cgroups: Cgroups,
+    /// Only held.
+    pub _moves: Option<SwiftMoves>,
     pub metrics: MetricsHandle,
     pub pressure: PressureBoard,
 }

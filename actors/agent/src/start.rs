@@ -6,12 +6,14 @@ use crate::directory::DirectoryHandle;
 use crate::event::EventHandle;
 use crate::gate::NodeGate;
 use crate::image::ImageHandle;
+use crate::lease;
 use crate::manager::ManagerHandle;
 use crate::metrics::MetricsHandle;
 use crate::names::NamesHandle;
 use crate::network::PodNetwork;
 use crate::node::{self, Machine, ReservedError, Zone};
 use crate::peers;
+use crate::pod::places;
 use crate::pressure::{self, PressureBoard};
 use crate::proxy::ProxyHandle;
 use crate::room::Room;
@@ -27,7 +29,7 @@ use kabuki_lifecycle::{Host, eviction};
 use kabuki_net::NetError;
 use kabuki_protocol::NodeHandle;
 use kabuki_runtime::image::{ImageError, ImageStore, StoreOptions};
-use kabuki_runtime::{CgroupError, Cgroups, ShimLauncher};
+use kabuki_runtime::{CgroupError, Cgroups, ShimLauncher, SwiftMoves, keep_in_memory};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -90,12 +92,21 @@ impl NodeAgent {
     /// Naming what this machine lacks or refuses.
     pub async fn open(config: AgentConfig, tree: &Tree) -> Result<Self, OpenError> {
         let layout = Layout::new(&config.data_dir);
+        make_dir(&layout.run, 0o711)?;
+        keep_in_memory(&layout.run).map_err(|source| OpenError::Directory {
+            path: layout.run.clone(),
+            source,
+        })?;
         for (dir, mode) in directories(&layout) {
             make_dir(&dir, mode)?;
         }
         if let Some(dir) = &config.static_pods {
             make_dir(dir, 0o755)?;
         }
+        places::make(&layout).map_err(|source| OpenError::Directory {
+            path: layout.places(),
+            source,
+        })?;
         // An earlier version let nobody pass.
         let (shims, pass) = (layout.shims(), std::fs::Permissions::from_mode(0o711));
         std::fs::set_permissions(&shims, pass).map_err(|source| OpenError::Directory {
@@ -110,7 +121,9 @@ impl NodeAgent {
         let place = layout.images();
         let opened = tokio::task::spawn_blocking(move || ImageStore::open_with(place, options));
         let network = PodNetwork::open(config.network(&layout));
-        let (store, network) = tokio::join!(opened, network);
+        let moves = tokio::task::spawn_blocking(swift_moves);
+        let (store, network, moves) = tokio::join!(opened, network, moves);
+        let moves = moves.map_err(|error| OpenError::CutShort(error.to_string()))?;
         let store = store.map_err(|error| OpenError::CutShort(error.to_string()))??;
         let cgroups = Cgroups::detect()?;
         for class in [
@@ -159,6 +172,7 @@ impl NodeAgent {
             pods,
             objects: Objects::new(api.clone()),
             cgroups,
+            _moves: moves,
             metrics: MetricsHandle::new(),
             pressure: PressureBoard::new(),
             api,
@@ -188,6 +202,7 @@ impl NodeAgent {
                 .child(own.services.mirrors.child(&own.services))
                 .child(own.services.spares.child())
                 .child(node::child(&own.services, &own.machine))
+                .child(lease::child(&own.services))
                 .child(peers::child(&own.services))
                 .child(own.services.directory.child())
                 .child(own.services.proxy.child(&own.services))
@@ -289,7 +304,6 @@ fn reserve_cpus(config: &mut AgentConfig) {
 fn directories(layout: &Layout) -> Vec<(PathBuf, u32)> {
     vec![
         (layout.data.clone(), 0o755),
-        (layout.run.clone(), 0o711),
         // Those who pass, but do not list: the users of pods that have their own.
         (layout.shims(), 0o711),
         (layout.pods(), 0o700),
@@ -298,6 +312,14 @@ fn directories(layout: &Layout) -> Vec<(PathBuf, u32)> {
         (layout.pod_logs(), 0o755),
         (layout.container_logs(), 0o755),
     ]
+}
+
+/// Without them everything works, only later.
+fn swift_moves() -> Option<SwiftMoves> {
+    let moves = SwiftMoves::hold();
+    moves
+        .inspect_err(|error| tracing::debug!(%error, "moves between cgroups stay slow"))
+        .ok()
 }
 
 fn make_dir(path: &Path, mode: u32) -> Result<(), OpenError> {

@@ -78,8 +78,6 @@ pub enum Purpose {
     Objects,
     /// A watch: the same as a stream.
     Watch,
-    /// Objects that are made for the answer: whole, as tables, their metadata alone; not as protobuf.
-    Made,
     /// Anything else (a `Status`, discovery).
     Plain,
 }

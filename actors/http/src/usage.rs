@@ -95,7 +95,7 @@ pub async fn serve(context: &Context, measured: Measured) -> Result<Response, St
     if !Measured::VERBS.contains(&info.verb.as_str()) {
         return Err(error::method_not_allowed());
     }
-    let negotiated = negotiate(&context.headers, Purpose::Made)?.asked(&context.query)?;
+    let negotiated = negotiate(&context.headers, Purpose::Objects)?.asked(&context.query)?;
     let about = about(context, measured).await?;
     let rows = match measured {
         Measured::Nodes => of_nodes(context, &about).await,

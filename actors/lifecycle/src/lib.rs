@@ -38,5 +38,5 @@ pub mod volume;
 
 pub use machine::{
     Effect, Exit, Fact, HookKind, Host, ImageFailure, Instance, PodEvent, PodMachine, PodState,
-    PullPolicy, PullReport, Seen, SeenContainer,
+    PullPolicy, PullReport, RunsAs, Seen, SeenContainer,
 };

@@ -33,7 +33,7 @@ mod tests;
 
 pub use backoff::Backoff;
 pub use effect::{Effect, HookKind, PodEvent, PullPolicy};
-pub use fact::{Exit, Fact, ImageFailure, Instance, PullReport, Seen, SeenContainer};
+pub use fact::{Exit, Fact, ImageFailure, Instance, PullReport, RunsAs, Seen, SeenContainer};
 pub use resize::Resize;
 pub use state::{
     Condition, Container, Deletion, Ended, Failure, Health, Hook, Image, Life, PodState, Sandbox,
@@ -173,7 +173,7 @@ impl PodMachine {
             } => {
                 self.image_failed(&container, failure, message, now);
             }
-            Fact::ContainerCreated(instance) => self.container_created(&instance),
+            Fact::ContainerCreated { instance, user } => self.container_created(&instance, user),
             Fact::ConfigFailed { instance, message } => {
                 self.create_failed(&instance, "CreateContainerConfigError", message, now);
             }

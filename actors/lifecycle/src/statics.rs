@@ -245,7 +245,10 @@ mod tests {
                 "imag: unknown field",
             ),
             (PLAIN.replace(", image: demo", ""), "image: Required value"),
-            (PLAIN.replace("{name: web, labels: {a: b}}", "web"), "metadata"),
+            (
+                PLAIN.replace("{name: web, labels: {a: b}}", "web"),
+                "metadata",
+            ),
             (
                 PLAIN.replace("labels: {a: b}", "annotations: text"),
                 "metadata.annotations",

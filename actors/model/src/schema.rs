@@ -3,7 +3,7 @@
 //! protobuf representation all read this one table.
 //!
 //! The table is `schema/kubernetes.txt`: facts of the public API, taken from the struct tags and
-//! markers of the modules `k8s.io/api` and `k8s.io/apimachinery` (v0.37) and checked against the
+//! markers of the modules `k8s.io/api`, `k8s.io/apimachinery` and `k8s.io/metrics` (v0.37) and checked against the
 //! typed schema of `k8s.io/client-go`'s apply configurations. To make it anew: for every struct of
 //! a served group, print a line
 //!
@@ -112,6 +112,8 @@ pub enum FieldType {
     StringList,
     /// A structure: an index for [`message`].
     Message(usize),
+    /// A length of time: a text as Go writes it (`1m30s`) in JSON.
+    Duration,
 }
 
 /// When JSON has a field.

@@ -99,6 +99,8 @@ pub enum NodeRequest {
     },
     /// What the node, its pods and their containers use: one [`FromNode::Metrics`].
     Metrics,
+    /// How the node is set up: one [`FromNode::Settings`].
+    Settings,
 }
 
 /// A pod by name, and by uid when the caller knows it.
@@ -221,6 +223,8 @@ pub enum FromNode {
     Connection(ConnectionTrace),
     /// What is used.
     Metrics(NodeMetrics),
+    /// The settings as JSON, under the names of kubelet's configuration.
+    Settings(String),
 }
 
 /// Where a connection would go, as the node's packet filter says.

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 /// The protocol name that both sides choose in the TLS handshake.
 pub const ALPN: &[u8] = b"kabuki/1";
 /// The version of these messages; both sides must have the same.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// Frames that a side may send on a watch or stream before the other grants more.
 pub const INITIAL_CREDIT: u32 = 32;
 /// No frame is larger, in bytes. An object may have 1.5 MiB, a list is cut into several frames.

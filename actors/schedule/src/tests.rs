@@ -144,6 +144,12 @@ fn each_filter_refuses_what_it_must_and_nothing_else() {
         (
             tainted.clone(),
             json!({}),
+            toleration(json!({"key": "other", "operator": "Exists"})),
+            repelled,
+        ),
+        (
+            tainted.clone(),
+            json!({}),
             toleration(json!({"key": "gpu", "operator": "Exists", "effect": "NoSchedule"})),
             repelled,
         ),
@@ -270,6 +276,19 @@ fn the_emptier_the_preferred_and_the_node_with_the_image_are_better() {
         }}}),
     );
     assert_eq!(placed(&mut two, &preferring), "a");
+
+    let labelled = |name: &str| node_with(name, json!({}), json!({"name": name}), json!({}));
+    let term = |name: &str, weight: i32| {
+        json!({"weight": weight, "preference": {"matchExpressions": [
+            {"key": "name", "operator": "In", "values": [name]}]}})
+    };
+    for (heavier, weights) in [("a", (90, 10)), ("b", (10, 90))] {
+        let mut two = cluster(&[labelled("a"), labelled("b")]);
+        let terms = json!([term("a", weights.0), term("b", weights.1)]);
+        let spec = json!({"affinity": {"nodeAffinity": {
+            "preferredDuringSchedulingIgnoredDuringExecution": terms}}});
+        assert_eq!(placed(&mut two, &pod_with("web", json!({}), spec)), heavier);
+    }
 
     let mut object: Value = node("b", json!({})).to_value().expect("valid");
     object["status"]["images"] = json!([{"names": ["web:latest"], "sizeBytes": 900 << 20}]);

@@ -29,6 +29,20 @@ impl Default for HistoryLimits {
     }
 }
 
+impl HistoryLimits {
+    /// How much of this resource's past is held. Nodes renew their Leases all the time, and hardly
+    /// anybody watches them: their past must not fill the memory of a cluster that is idle.
+    fn of(self, resource: &Resource) -> Self {
+        match *resource == Resource::LEASES {
+            true => Self {
+                changes: self.changes / 8,
+                bytes: self.bytes / 8,
+            },
+            false => self,
+        }
+    }
+}
+
 /// The changes after the revision that was asked for are no longer held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too old resource version: {asked} ({oldest})")]
@@ -84,6 +98,7 @@ impl History {
         }
         self.revision = revision;
         let floor = self.start;
+        let limits = self.limits.of(&change.object.key.resource);
         let ring = self
             .rings
             .entry(change.object.key.resource.clone())
@@ -94,7 +109,7 @@ impl History {
             });
         ring.bytes += size(change);
         ring.changes.push_back(change.clone());
-        ring.shrink(self.limits);
+        ring.shrink(limits);
         true
     }
 

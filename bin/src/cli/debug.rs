@@ -1,18 +1,24 @@
-//! `debug`: another container in a running pod, with tools that the pod's own images lack.
+//! `debug`: another container in a running pod, with tools that the pod's own images lack; or a copy
+//! of the pod that does something else (`copy`).
+
+mod copy;
 
 use super::exec::attach_to;
 use super::failure::{Failure, Outcome, fail};
-use super::pods;
+use super::pods::{self, PodHandle};
 use super::resolver;
 use super::session::Session;
 use super::waiting::{Limit, watch_object};
+use anyhow::Context;
 use kabuki_model::k8s_openapi::api::core::v1::{ContainerState, Pod};
 use kabuki_model::object::{ObjectKey, Stored};
-use kabuki_model::request::{PatchType, Request, Subresource, WriteOptions};
+use kabuki_model::request::{DeleteOptions, PatchType, Request, Subresource, WriteOptions};
 use kabuki_model::status::Reason;
+use kabuki_protocol::node::PodRef;
 use serde_json::{Map, Value, json};
 use std::hash::{BuildHasher, Hasher};
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Letters and digits of generated names, as Kubernetes has them.
@@ -26,17 +32,42 @@ const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     # The same, seeing the processes of one of them\n  \
     kabuki debug -it web-1 --image=busybox --target=web\n\n  \
     # One command, whose output stays in the log\n  \
-    kabuki debug web-1 --image=busybox -c look -- ls -l /")]
+    kabuki debug web-1 --image=busybox -c look -- ls -l /\n\n  \
+    # A copy of a pod that crashes, with a shell in place of its program\n  \
+    kabuki debug -it web-1 --copy-to=web-debug --container=web -- sh\n\n  \
+    # With volumes of the pod: more.yaml is `volumeMounts: [{name: data, mountPath: /data}]`\n  \
+    kabuki debug -it web-1 --image=busybox --custom=more.yaml")]
 pub struct DebugArgs {
     /// POD, or TYPE/NAME of a workload
     #[arg(value_name = "POD", required = true)]
     what: Vec<String>,
     /// The image of the new container
-    #[arg(long, value_name = "IMAGE")]
-    image: String,
-    /// The name of the new container
+    #[arg(long, value_name = "IMAGE", required_unless_present = "copy_to")]
+    image: Option<String>,
+    /// The name of the new container; or of the one that a copy changes
     #[arg(short, long, value_name = "NAME")]
     container: Option<String>,
+    /// Leave the pod alone and make a copy of it with this name
+    #[arg(long, value_name = "NAME", conflicts_with = "custom")]
+    copy_to: Option<String>,
+    /// Of the copy: other images, as CONTAINER=IMAGE, or *=IMAGE for all
+    #[arg(
+        long,
+        value_name = "NAME=IMAGE",
+        value_delimiter = ',',
+        requires = "copy_to"
+    )]
+    set_image: Vec<String>,
+    /// Of the copy: its containers see each other's processes
+    #[arg(long, requires = "copy_to", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_name = "true|false")]
+    share_processes: Option<bool>,
+    /// The copy runs on the same node
+    #[arg(long, requires = "copy_to")]
+    same_node: bool,
+    /// Delete the pod when its copy has been made
+    #[arg(long, requires = "copy_to")]
+    replace: bool,
     /// See the processes of this container
     #[arg(long, value_name = "NAME")]
     target: Option<String>,
@@ -61,6 +92,9 @@ pub struct DebugArgs {
     /// The command is its arguments only
     #[arg(long)]
     arguments_only: bool,
+    /// A file with more fields of the new container, as YAML or JSON
+    #[arg(long, value_name = "FILE")]
+    custom: Option<PathBuf>,
     /// The command and its arguments, after `--`
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -69,6 +103,9 @@ pub struct DebugArgs {
 /// Runs `debug`.
 pub async fn run(session: &Session, args: DebugArgs) -> Outcome {
     let pod = pods::one_of(session, &args.what).await?;
+    if let Some(to) = &args.copy_to {
+        return look_into_a_copy(session, &pod, &args, to).await;
+    }
     if pod.is_over() {
         fail!(
             "cannot debug a completed pod; current phase is {}",
@@ -92,7 +129,12 @@ pub async fn run(session: &Session, args: DebugArgs) -> Outcome {
     };
     let kind = resolver::kind_named("pods")?;
     let key = session.key(kind, &pod.pod.namespace, &pod.pod.name);
-    let patch = json!({"spec": {"ephemeralContainers": [container(&args, &name)?]}});
+    let plain = container(&args, &name)?;
+    let added = match &args.custom {
+        Some(file) => customised(plain, &name, &fields_of(file)?)?,
+        None => plain,
+    };
+    let patch = json!({"spec": {"ephemeralContainers": [added]}});
     let request = Request::Patch {
         key: key.clone(),
         subresource: Some(Subresource::EphemeralContainers),
@@ -101,18 +143,63 @@ pub async fn run(session: &Session, args: DebugArgs) -> Outcome {
         options: WriteOptions::default(),
     };
     session.request(request).await?;
+    attach(session, &args, &pod.pod, &name).await
+}
+
+/// Makes a copy, and looks into it.
+async fn look_into_a_copy(
+    session: &Session,
+    pod: &PodHandle,
+    args: &DebugArgs,
+    to: &str,
+) -> Outcome {
+    copy::check(args)?;
+    let original = serde_json::to_value(&*pod.object).map_err(anyhow::Error::from)?;
+    let new_name = match &args.container {
+        Some(name) => name.clone(),
+        None => format!("debugger-{}", suffix()),
+    };
+    let copy = copy::of(&original, args, to, new_name)?;
+    let kind = resolver::kind_named("pods")?;
+    let namespace = &pod.pod.namespace;
+    let options = WriteOptions::default();
+    session.create(kind, namespace, &copy.pod, options).await?;
+    session.out.note(match &copy.container {
+        Some(name) => format!("Created debugging pod {to} with container {name}."),
+        None => format!("Created debugging pod {to}."),
+    });
+    if args.replace {
+        let key = session.key(kind, namespace, &pod.pod.name);
+        session.delete(&key, DeleteOptions::default()).await?;
+    }
+    let Some(name) = copy.container else {
+        return Ok(());
+    };
+    let copied = PodRef {
+        namespace: namespace.clone(),
+        name: to.to_string(),
+    };
+    attach(session, args, &copied, &name).await
+}
+
+/// Waits for the container and joins it, if that is asked for.
+async fn attach(session: &Session, args: &DebugArgs, pod: &PodRef, name: &str) -> Outcome {
     if !(args.attach || args.stdin || args.tty) {
         return Ok(());
     }
-    let state = running(session, &key, &name).await?;
+    let kind = resolver::kind_named("pods")?;
+    let key = session.key(kind, &pod.namespace, &pod.name);
+    let state = running(session, &key, name).await?;
+    // By now it has a node.
+    let pod = &pods::named(session, &pod.name).await?;
     if state.terminated.is_some() {
-        return super::logs::print(session, &pod, &name).await;
+        return super::logs::print(session, pod, name).await;
     }
-    let container = name.clone();
-    match attach_to(session, &pod, container, args.stdin, args.tty, args.quiet).await {
+    let container = name.to_string();
+    match attach_to(session, pod, container, args.stdin, args.tty, args.quiet).await {
         // It ended between the two.
         Err(Failure::Server(error)) if error.reason == Reason::BadRequest => {
-            super::logs::print(session, &pod, &name).await
+            super::logs::print(session, pod, name).await
         }
         outcome => outcome,
     }
@@ -121,7 +208,18 @@ pub async fn run(session: &Session, args: DebugArgs) -> Outcome {
 fn container(args: &DebugArgs, name: &str) -> Outcome<Value> {
     let mut container = Map::new();
     container.insert("name".into(), name.into());
-    container.insert("image".into(), args.image.as_str().into());
+    if let Some(target) = &args.target {
+        container.insert("targetContainerName".into(), target.as_str().into());
+    }
+    fill(&mut container, args)?;
+    Ok(container.into())
+}
+
+/// What the command line says of a container.
+fn fill(container: &mut Map<String, Value>, args: &DebugArgs) -> Outcome {
+    if let Some(image) = &args.image {
+        container.insert("image".into(), image.as_str().into());
+    }
     if !args.command.is_empty() {
         let field = if args.arguments_only {
             "args"
@@ -129,9 +227,6 @@ fn container(args: &DebugArgs, name: &str) -> Outcome<Value> {
             "command"
         };
         container.insert(field.into(), args.command.clone().into());
-    }
-    if let Some(target) = &args.target {
-        container.insert("targetContainerName".into(), target.as_str().into());
     }
     if let Some(policy) = &args.image_pull_policy {
         container.insert("imagePullPolicy".into(), policy.as_str().into());
@@ -149,7 +244,33 @@ fn container(args: &DebugArgs, name: &str) -> Outcome<Value> {
     if !variables.is_empty() {
         container.insert("env".into(), variables.into());
     }
-    Ok(container.into())
+    Ok(())
+}
+
+/// The fields of `--custom`, which says nothing of what the command line says.
+fn fields_of(file: &Path) -> Outcome<Value> {
+    let text = std::fs::read_to_string(file);
+    let text = text.with_context(|| format!("cannot read {}", file.display()))?;
+    let read = serde_yaml_ng::from_str::<Value>(&text);
+    let fields = read.with_context(|| format!("cannot read {} as YAML", file.display()))?;
+    if !fields.is_object() {
+        fail!("{} does not hold the fields of a container", file.display());
+    }
+    const ELSEWHERE: [&str; 5] = ["name", "image", "command", "lifecycle", "volumeDevices"];
+    match ELSEWHERE.iter().find(|name| !fields[**name].is_null()) {
+        Some(name) => fail!("{}: {name} cannot be changed by --custom", file.display()),
+        None => Ok(fields),
+    }
+}
+
+/// The container with these fields over its own; lists are merged as in a manifest.
+fn customised(container: Value, name: &str, fields: &Value) -> Outcome<Value> {
+    let pod = |container: Value| json!({"apiVersion": "v1", "kind": "Pod", "spec": {"ephemeralContainers": [container]}});
+    let mut fields = fields.clone();
+    fields["name"] = name.into();
+    let patched = kabuki_model::patch::apply(PatchType::Strategic, &pod(container), &pod(fields));
+    let mut patched = patched.map_err(|error| Failure::new(error.to_string()))?;
+    Ok(patched["spec"]["ephemeralContainers"][0].take())
 }
 
 /// Waits until the container runs or has ended; says at once why it cannot be set up.
@@ -159,8 +280,12 @@ async fn running(session: &Session, key: &ObjectKey, name: &str) -> Outcome<Cont
             fail!("pod {key} was deleted meanwhile");
         };
         let status = object.typed::<Pod>()?.status.clone().unwrap_or_default();
-        let mut added = status.ephemeral_container_statuses.into_iter().flatten();
-        let state = added.find(|c| c.name == name).and_then(|c| c.state);
+        let lists = [
+            status.ephemeral_container_statuses,
+            status.container_statuses,
+        ];
+        let mut all = lists.into_iter().flatten().flatten();
+        let state = all.find(|c| c.name == name).and_then(|c| c.state);
         let state = state.unwrap_or_default();
         let waiting = state.waiting.as_ref().and_then(|w| w.reason.as_deref());
         if let Some(reason) = waiting.filter(|r| r.contains("Err") || r.contains("BackOff")) {
@@ -209,6 +334,10 @@ mod tests {
         args: DebugArgs,
     }
 
+    pub(super) fn parsed(line: &[&str]) -> DebugArgs {
+        Line::try_parse_from(line).expect("it parses").args
+    }
+
     #[test]
     fn the_command_line_becomes_a_container() {
         let line = [
@@ -223,12 +352,40 @@ mod tests {
             "-c",
             "ls",
         ];
-        let args = Line::try_parse_from(line).expect("it parses").args;
+        let args = parsed(&line);
         assert_eq!(
             container(&args, "d").expect("a container"),
             json!({"name": "d", "image": "tools", "targetContainerName": "a", "stdin": true,
                 "tty": true, "command": ["sh", "-c", "ls"], "env": [{"name": "A", "value": "b"}]})
         );
         assert_eq!(suffix().len(), 5);
+    }
+
+    #[test]
+    fn further_fields_join_those_of_the_command_line() {
+        let plain = json!({"name": "look", "image": "i", "env": [{"name": "A", "value": "1"}]});
+        let fields = json!({"env": [{"name": "B", "value": "2"}], "workingDir": "/w"});
+        let all = customised(plain, "look", &fields).expect("merged");
+        assert_eq!(
+            (&all["image"], &all["workingDir"]),
+            (&json!("i"), &json!("/w"))
+        );
+        let named = all["env"].as_array().into_iter().flatten();
+        let mut names: Vec<_> = named.filter_map(|e| e["name"].as_str()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["A", "B"]);
+    }
+
+    #[test]
+    fn a_file_may_not_say_what_the_command_line_says() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("more.yaml");
+        std::fs::write(&file, "image: other\n").expect("written");
+        match fields_of(&file) {
+            Err(Failure::Local(why)) => assert!(why.contains("image cannot be changed"), "{why}"),
+            other => panic!("{other:?}"),
+        }
+        std::fs::write(&file, "- a\n").expect("written");
+        assert!(fields_of(&file).is_err());
     }
 }

@@ -14,7 +14,7 @@ use super::failure::{Failure, Outcome};
 use super::resolver::{self, FileArgs, Found, SelectArgs};
 use super::session::Session;
 use document::Document;
-pub use event::sort as sort_events;
+pub use event::{seen as event_seen, sort as sort_events};
 use jiff::Timestamp;
 use kabuki_model::kind::Kind;
 use kabuki_model::object::{Resource, Stored};

@@ -1,5 +1,6 @@
 //! `events`: what happened lately.
 
+use super::align::Table;
 use super::describe;
 use super::failure::{Failure, Outcome, fail};
 use super::printer::{self, Format, OutputArgs, TableArgs, Tables};
@@ -39,6 +40,49 @@ pub struct EventsArgs {
     output: OutputArgs,
 }
 
+/// The usual table: beside when something was last seen stands how often, for what happens again
+/// and again is one event.
+#[derive(Default)]
+struct Short {
+    table: Table,
+    begun: bool,
+}
+
+impl Short {
+    fn rows(&mut self, args: &EventsArgs, found: &[Found]) -> Outcome<String> {
+        let mut rows = Vec::new();
+        if !self.begun && !args.no_headers {
+            let namespace = args.all_namespaces.then_some("NAMESPACE");
+            let names = ["LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"];
+            let names = namespace.into_iter().chain(names);
+            rows.push(names.map(str::to_string).collect());
+        }
+        self.begun = true;
+        let now = Timestamp::now();
+        for event in found {
+            let value = event.object.to_value()?;
+            let text = |value: &Value| value.as_str().unwrap_or_default().trim().to_string();
+            let about = &value["involvedObject"];
+            let namespace = args
+                .all_namespaces
+                .then(|| text(&value["metadata"]["namespace"]));
+            let cells = [
+                describe::event_seen(&value, now),
+                text(&value["type"]),
+                text(&value["reason"]),
+                format!(
+                    "{}/{}",
+                    text(&about["kind"]).to_lowercase(),
+                    text(&about["name"])
+                ),
+                text(&value["message"]),
+            ];
+            rows.push(namespace.into_iter().chain(cells).collect::<Vec<_>>());
+        }
+        Ok(self.table.rows(&rows))
+    }
+}
+
 /// Runs `events`.
 pub async fn run(session: &Session, args: EventsArgs) -> Outcome {
     let format = args.output.format()?;
@@ -67,7 +111,9 @@ pub async fn run(session: &Session, args: EventsArgs) -> Outcome {
         });
         return Ok(());
     }
-    show(session, &args, &format, &mut tables, kind, events)?;
+    let mut short = Short::default();
+    let tables = &mut tables;
+    show(session, &args, &format, (tables, &mut short), kind, events)?;
     if !args.watch {
         return Ok(());
     }
@@ -79,7 +125,8 @@ pub async fn run(session: &Session, args: EventsArgs) -> Outcome {
             event.map_err(Failure::Server)?
             && wanted(&args, &event)
         {
-            show(session, &args, &format, &mut tables, kind, vec![event])?;
+            let both = (&mut *tables, &mut short);
+            show(session, &args, &format, both, kind, vec![event])?;
         }
     }
     fail!("the server ended the watch")
@@ -114,7 +161,7 @@ fn show(
     session: &Session,
     args: &EventsArgs,
     format: &Format,
-    tables: &mut Tables,
+    (tables, short): (&mut Tables, &mut Short),
     kind: &'static Kind,
     events: Vec<Arc<Stored>>,
 ) -> Outcome {
@@ -123,9 +170,12 @@ fn show(
         .map(|object| Found { kind, object })
         .collect();
     match format {
-        Format::Human { .. } => session
-            .out
-            .text(&tables.text(&found, None, Timestamp::now())?),
+        Format::Human { wide: true } => {
+            session
+                .out
+                .text(&tables.text(&found, None, Timestamp::now())?)
+        }
+        Format::Human { wide: false } => session.out.text(&short.rows(args, &found)?),
         format => {
             let value = printer::combined(&found, false, args.output.show_managed_fields)?;
             format.value(&session.out, &value, args.no_headers)

@@ -1,16 +1,14 @@
 //! The demonstration's image, which every node has from the start.
 
 use bytes::Bytes;
-use flate2::read::GzDecoder;
 use kabuki_runtime::image::pack::{Entry, ImageBuilder};
 use kabuki_runtime::image::{ImageConfig, ImageStore, LoadOptions};
-use std::io::Read;
 
 /// Its name in manifests.
 pub const NAME: &str = "kabuki.local/demo:v1";
 
 /// The static web server that the build script made, compressed.
-const WEB: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/demo-web.gz"));
+const WEB: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/demo-web.zst"));
 
 /// Loads the image, unless the node has it.
 pub async fn ensure(images: &ImageStore) -> anyhow::Result<()> {
@@ -30,9 +28,7 @@ fn pack() -> anyhow::Result<Vec<u8>> {
         ..ImageConfig::default()
     };
     let mut archive = Vec::new();
-    let mut web = Vec::new();
-    GzDecoder::new(WEB).read_to_end(&mut web)?;
-    let layer = vec![Entry::file("web", 0o755, web)];
+    let layer = vec![Entry::file("web", 0o755, zstd::decode_all(WEB)?)];
     ImageBuilder::new(config)
         .layer(layer)
         .write(&[NAME], &mut archive)?;

@@ -18,7 +18,7 @@ use rtnetlink::{AddressMessageBuilder, LinkUnspec, RouteMessageBuilder};
 
 use super::{AttachRequest, Attached, Attachment, NodeNetwork};
 use crate::plan::{Alias, INTERFACE_NAME_ATTEMPTS, INTERFACE_PREFIX, host_interface_name, mac_for};
-use crate::route::{Link, VethSpec};
+use crate::route::{Link, VethSpec, without_ipv6_address};
 use crate::wire::WireSocket;
 use crate::{NetError, Netns};
 
@@ -291,6 +291,13 @@ fn configure_pod(netns: &Netns, address: Ipv4Addr, gateway: Ipv4Addr) -> Result<
     let index = socket
         .link_index(POD_INTERFACE)
         .map_err(interface_error("look up", POD_INTERFACE))?;
+    // Nobody here speaks IPv6: without an address, it does not look for neighbours either, which
+    // every other port of the bridge would hear.
+    let mut silent = LinkUnspec::new_with_index(index).build();
+    silent.attributes.push(without_ipv6_address());
+    socket
+        .request(RouteNetlinkMessage::NewLink(silent), 0)
+        .map_err(interface_error("configure", POD_INTERFACE))?;
     let pod_end = LinkUnspec::new_with_index(index).up().build();
     socket
         .request(RouteNetlinkMessage::NewLink(pod_end), 0)

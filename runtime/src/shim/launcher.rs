@@ -10,16 +10,21 @@
 //! | `log`       | what it had to say before it died |
 //! | `bundles/`, `state/` | libcontainer's configuration and state, by container |
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsStr, OsString};
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
 
 use super::ShimError;
 use super::client::{ShimClient, ShimEvents};
@@ -149,31 +154,59 @@ impl ShimLauncher {
             .mode(0o600)
             .open(dir.join(LOG))?;
         let (near, far) = UnixStream::pair()?;
-        let mut command = Command::new(&self.program);
-        command
-            .arg0("kabuki")
-            .args(&self.arguments)
-            .arg("--dir")
-            .arg(&dir);
+        let null = fs::File::options().write(true).open("/dev/null")?;
+        let mut arguments = vec![OsStr::new("kabuki")];
+        arguments.extend(self.arguments.iter().map(OsString::as_os_str));
+        arguments.extend([OsStr::new("--dir"), dir.as_os_str()]);
         if let Some(cgroup) = &self.cgroup {
-            command.args(["--cgroup", cgroup]);
+            arguments.extend([OsStr::new("--cgroup"), OsStr::new(cgroup)]);
         }
-        command.env_clear().current_dir("/");
-        command
-            .stdin(OwnedFd::from(far))
-            .stdout(Stdio::null())
-            .stderr(log);
+        let streams = [far.as_fd(), null.as_fd(), log.as_fd()];
         // The first process ends as soon as it has detached the second, which is the shim.
-        let mut first = command.spawn()?;
-        // The command holds the far end: without it, a shim that dies early is noticed.
-        drop(command);
-        let status = first.wait()?;
-        if status.success() {
+        let first = execute(&self.program, &arguments, streams)?;
+        // Held by nobody else here: a shim that dies early is noticed.
+        drop(far);
+        let status = loop {
+            match waitpid(first, None) {
+                Err(Errno::EINTR) => {}
+                other => break other?,
+            }
+        };
+        if matches!(status, WaitStatus::Exited(_, 0)) {
             return Ok(near);
         }
-        let words = last_words(&dir).unwrap_or_else(|| status.to_string());
+        let words = last_words(&dir).unwrap_or_else(|| format!("{status:?}"));
         Err(io::Error::other(words))
     }
+}
+
+/// Starts a program with these standard streams and no environment. The daemon's memory is lent to
+/// the new process for the moment before its program runs: the copy that a fork makes of it takes
+/// longer than all the rest, and slows the daemon down for as long again.
+fn execute(program: &Path, arguments: &[&OsStr], streams: [BorrowedFd<'_>; 3]) -> io::Result<Pid> {
+    let mut actions = PosixSpawnFileActions::init()?;
+    for (number, stream) in (0..).zip(streams) {
+        actions.add_dup2(stream.as_raw_fd(), number)?;
+    }
+    let mut attributes = PosixSpawnAttr::init()?;
+    attributes.set_flags(
+        PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK,
+    )?;
+    // Rust's own runtime ignores it.
+    attributes.set_sigdefault(&SigSet::from(Signal::SIGPIPE))?;
+    attributes.set_sigmask(&SigSet::empty())?;
+    let arguments = arguments
+        .iter()
+        .map(|argument| CString::new(argument.as_bytes()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let environment: [CString; 0] = [];
+    Ok(posix_spawn(
+        program,
+        &actions,
+        &attributes,
+        &arguments,
+        &environment,
+    )?)
 }
 
 fn io_error(shim: &str, action: &'static str) -> impl FnOnce(io::Error) -> ShimError {

@@ -134,14 +134,21 @@ impl Mounter {
         }
     }
 
+    /// What a mount is to cover; made, where it is not there.
+    pub fn place(&self, wanted: &Mount) -> Result<OwnedFd> {
+        if wanted.typ().as_deref() == Some("bind") {
+            let source = source(wanted)?;
+            let found = fs::metadata(source).map_err(failed("read", source))?;
+            if !found.is_dir() {
+                return self.file(wanted.destination());
+            }
+        }
+        self.directory(wanted.destination())
+    }
+
     fn bind(&self, wanted: &Mount) -> Result<()> {
         let source = source(wanted)?;
-        let is_dir = fs::metadata(source).map_err(failed("read", source))?;
-        let place = if is_dir.is_dir() {
-            self.directory(wanted.destination())?
-        } else {
-            self.file(wanted.destination())?
-        };
+        let place = self.place(wanted)?;
         let options = Options::parse(wanted)?;
         let mut flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
         if options.recursive {
@@ -164,7 +171,7 @@ impl Mounter {
     }
 
     fn file_system(&self, typ: &str, wanted: &Mount) -> Result<()> {
-        let place = self.directory(wanted.destination())?;
+        let place = self.place(wanted)?;
         let options = Options::parse(wanted)?;
         let made = || -> std::result::Result<OwnedFd, SyscallError> {
             let fs = self.syscall.fsopen(Some(typ), 0)?;
@@ -200,9 +207,12 @@ impl Mounter {
     }
 
     fn directory(&self, path: &Path) -> Result<OwnedFd> {
-        let path_only = libc::O_PATH | libc::O_DIRECTORY;
+        let open = || open_at(&self.root, path, libc::O_PATH | libc::O_DIRECTORY, IN_ROOT);
+        if let Ok(found) = open() {
+            return Ok(found);
+        }
         make_dirs(&self.root, path, IN_ROOT, 0o755)
-            .and_then(|()| open_at(&self.root, path, path_only, IN_ROOT))
+            .and_then(|()| open())
             .map_err(failed("create", path))
     }
 

@@ -2,6 +2,7 @@
 //! registries. A version is pinned, and part of the folder's name.
 
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -46,6 +47,36 @@ pub fn prometheus() -> PathBuf {
         std::fs::remove_dir_all(&source).expect("it was there");
     });
     folder.join("prometheus")
+}
+
+/// A program that reads and writes objects in protobuf by Kubernetes' own code.
+pub fn protobuf_check() -> PathBuf {
+    const FILES: [(&str, &str); 3] = [
+        (
+            "main.go",
+            include_str!("../../tests/end_to_end/protobuf/main.go"),
+        ),
+        (
+            "go.mod",
+            include_str!("../../tests/end_to_end/protobuf/go.mod"),
+        ),
+        (
+            "go.sum",
+            include_str!("../../tests/end_to_end/protobuf/go.sum"),
+        ),
+    ];
+    let mut hasher = DefaultHasher::new();
+    FILES.hash(&mut hasher);
+    let folder = made(&format!("protobuf-{:016x}", hasher.finish()), |folder| {
+        for (name, text) in FILES {
+            std::fs::write(folder.join(name), text).expect("writes");
+        }
+        let mut build = Command::new("go");
+        run(build
+            .args(["build", "-o", "check", "."])
+            .current_dir(folder));
+    });
+    folder.join("check")
 }
 
 /// The folder of this name, which `make` fills if nobody has. One that was left half made is

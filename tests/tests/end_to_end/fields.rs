@@ -1,8 +1,10 @@
 //! Fields of a pod, each by what it does inside the pod that runs.
 
 use super::pod::node_with_busybox;
+use base64::Engine;
 use kabuki_tests::harness::{Daemon, until};
-use std::time::Duration;
+use serde_json::Value;
+use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -51,6 +53,7 @@ spec:
     - {name: CPU, valueFrom: {resourceFieldRef: {containerName: other, resource: requests.cpu, divisor: 1m}}}
     - {name: LABEL, valueFrom: {fieldRef: {apiVersion: v1, fieldPath: "metadata.labels['app']"}}}
     - {name: NOTHING, valueFrom: {configMapKeyRef: {name: settings, key: lacking, optional: true}}}
+    - {name: HIDDEN, valueFrom: {secretKeyRef: {name: keys, key: token}}}
     - {name: NOBODY, valueFrom: {secretKeyRef: {name: lacking, key: k, optional: true}}}
     envFrom:
     - {prefix: SET_, configMapRef: {name: settings}}
@@ -62,6 +65,10 @@ spec:
     - {name: keys, mountPath: /keys}
     - {name: none, mountPath: /none}
     - {name: made, mountPath: /made}
+    - {name: shared, mountPath: /open}
+    - {name: shared, mountPath: /closed, readOnly: true}
+    - {name: about, mountPath: /about}
+    - {name: token, mountPath: /token}
   - name: other
     image: busybox
     imagePullPolicy: IfNotPresent
@@ -71,7 +78,24 @@ spec:
   - {name: keys, secret: {secretName: keys, items: [{key: token, path: deep/token, mode: 0400}]}}
   - {name: none, secret: {secretName: lacking, optional: true}}
   - {name: made, hostPath: {path: MADE, type: DirectoryOrCreate}}
+  - {name: shared, emptyDir: {}}
+  - name: about
+    downwardAPI:
+      defaultMode: 0400
+      items:
+      - {path: name, fieldRef: {fieldPath: metadata.name}}
+      - {path: namespace, mode: 0444, fieldRef: {fieldPath: metadata.namespace}}
+  - {name: token, projected: {sources: [{serviceAccountToken: {path: token, expirationSeconds: 900}}]}}
 "#;
+
+/// How long a token is good for.
+fn lives_s(token: &str) -> i64 {
+    let claims = token.split('.').nth(1).expect("three parts");
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims);
+    let claims = serde_json::from_slice::<Value>(&claims.expect("base64")).expect("JSON");
+    let time = |name: &str| claims[name].as_i64().expect("a time");
+    time("exp") - time("iat")
+}
 
 #[test]
 fn what_a_container_is_told_is_what_it_has() {
@@ -82,8 +106,8 @@ fn what_a_container_is_told_is_what_it_has() {
     let sh = |script: &str| sh(&node, "told", script);
     assert_eq!(sh("cat /tmp/words; pwd"), "first one\n/var/made\n");
     assert_eq!(
-        sh("echo $MEMORY $CPU $LABEL $SET_COLOUR ${NOTHING-unset} ${NOBODY-unset}"),
-        "64 250 told green unset unset\n"
+        sh("echo $MEMORY $CPU $LABEL $SET_COLOUR $HIDDEN ${NOTHING-unset} ${NOBODY-unset}"),
+        "64 250 told green hunter2 unset unset\n"
     );
     assert_eq!(
         sh(
@@ -92,6 +116,15 @@ fn what_a_container_is_told_is_what_it_has() {
         "/keys/deep/token\nhunter2 400\n"
     );
     assert_eq!(sh("ls /keys"), "deep\n", "what no item names is not there");
+    assert_eq!(
+        sh("echo x > /open/f; cat /closed/f; (echo y > /closed/f) 2>/dev/null || echo closed"),
+        "x\nclosed\n"
+    );
+    assert_eq!(
+        sh("cd /about; cat name; stat -Lc ' %a' name; cat namespace; stat -Lc ' %a' namespace"),
+        "told 400\ndefault 444\n"
+    );
+    assert_eq!(lives_s(&sh("cat /token/token")), 900);
     sh("echo here > /made/f");
     assert_eq!(
         std::fs::read_to_string(made.join("f")).expect("there"),
@@ -156,6 +189,18 @@ fn ends_are_judged_by_rules_deadlines_and_signals() {
         node.value("pod/late", "{.status.reason}"),
         "DeadlineExceeded"
     );
+    // It has as long as its manifest says.
+    let stubborn = "    command: [sh, -c, 'trap \"\" TERM; while :; do sleep 1; done']\n";
+    node.apply(&pod("stubborn", "", stubborn).replace("Seconds: 20", "Seconds: 3"));
+    ready(&node, "stubborn");
+    let begun = Instant::now();
+    node.ok(&["delete", "pod", "stubborn", "--wait=false"]);
+    let grace = "{.metadata.deletionGracePeriodSeconds}";
+    assert_eq!(node.value("pod/stubborn", grace), "3");
+    until("it is gone", LIMIT, || {
+        (node.cli(&["get", "pod", "stubborn"]).code != 0).then_some(())
+    });
+    assert!(begun.elapsed() >= Duration::from_secs(3));
     let signalled = "    command: [sh, -c, 'trap \"echo usr1 > /keep/signal; exit 0\" USR1; while :; do sleep 0.05; done']
     lifecycle: {stopSignal: SIGUSR1}
 ";

@@ -165,14 +165,28 @@ fn a_kustomize_folder_is_shown_compared_applied_and_deleted() {
 #[test]
 fn a_node_is_described_tainted_drained_and_used_again() {
     let node = node_with_web();
+    until("the node has a lease", LIMIT, || {
+        let leases = ok(
+            &node,
+            &["get", "leases", "-n", "kube-node-lease", "-o", "name"],
+        );
+        (leases == "lease.coordination.k8s.io/n1\n").then_some(())
+    });
     let described = described(&node, &["node", "n1"]);
+    assert!(!described.contains("Failed to get lease"), "{described}");
     for part in [
+        "Lease: HolderIdentity: n1 AcquireTime: <unset> RenewTime: ",
         "InternalIP: 127.0.0.1",
         "Non-terminated Pods: (2 in total)",
         "Allocated resources:",
     ] {
         assert!(described.contains(part), "{part}\n{described}");
     }
+    let settings = json(&node, &["get", "--raw", "/api/v1/nodes/n1/proxy/configz"]);
+    let settings = &settings["kubeletconfig"];
+    assert_eq!(settings["maxPods"], 110, "{settings}");
+    assert_eq!(settings["nodeLeaseDurationSeconds"], 40);
+    assert_eq!(settings["nodeStatusUpdateFrequency"], "10s");
     ok(
         &node,
         &["taint", "node", "n1", "for=others:PreferNoSchedule"],

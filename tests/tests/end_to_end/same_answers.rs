@@ -118,9 +118,17 @@ fn mask(value: &mut Value) {
     }
 }
 
-/// A text without the five letters of chance in the name of a token's volume, and without the uid
-/// that a precondition met.
+/// A text without the five letters of chance in the name of a token's volume, without the uid that
+/// a precondition met, and without what differs in an object that a refused patch made.
 fn masked(mut text: String) -> String {
+    for field in ["uid", "creationTimestamp", "resourceVersion"] {
+        let begin = format!("\\\"{field}\\\":\\\"");
+        if let Some(at) = text.find(&begin) {
+            let from = at + begin.len();
+            let length = text[from..].find('\\').unwrap_or_default();
+            text.replace_range(from..from + length, "*");
+        }
+    }
     for (begin, length) in [("kube-api-access-", 5), ("UID in object meta: ", 36)] {
         if let Some(at) = text.find(begin) {
             let from = at + begin.len();

@@ -77,6 +77,9 @@ fn a_pod_with_users_of_its_own_has_a_root_that_is_nobody_outside() {
     let mut node = node_with_busybox();
     start(&node, "one");
     start(&node, "two");
+    let offers = "{.status.runtimeHandlers[*].features.userNamespaces}";
+    let offers = node.value(&format!("node/{}", node.name()), offers);
+    assert_eq!(offers, "true true true", "the node says that it can");
     let first = range(&node, "one");
     assert!(first >= 65_536);
     assert_ne!(first, range(&node, "two"), "each pod has its own");

@@ -232,9 +232,15 @@ fn requests_are_handed_on_to_a_port_of_a_pod() {
     let raw = format!("{base}/web:8081/proxy/");
     let (code, _, err) = fed(kubectl(&node, BOTH[0], &["get", "--raw", &raw]), "");
     assert_eq!(code, 1, "{err}");
-    let raw = format!("{base}/https:web:8080/proxy/");
-    let (_, _, err) = fed(kubectl(&node, BOTH[0], &["get", "--raw", &raw]), "");
-    assert!(err.contains("not supported"), "{err}");
+    // It does not speak TLS.
+    for (name, why) in [
+        ("https:web:8080", "error trying to reach the pod"),
+        ("ftp:web:8080", "invalid pod request"),
+    ] {
+        let raw = format!("{base}/{name}/proxy/");
+        let (_, _, err) = fed(kubectl(&node, BOTH[0], &["get", "--raw", &raw]), "");
+        assert!(err.contains(why), "{err}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::managed::{self, Tracking};
 use super::update::{Target, Write, check_preconditions, commit_update};
 use super::{create, scale};
 use crate::admit::{Context, Verdict};
-use crate::draft;
+use crate::draft::{self, Faults};
 use kabuki_model::StatusError;
 use kabuki_model::identity::Identity;
 use kabuki_model::kind::Kind;
@@ -32,8 +32,8 @@ pub(super) fn apply(
         return Err(StatusError::invalid_options("PatchOptions", cause));
     }
     let kind = draft::kind_of(&key.resource)?;
-    let mut warnings = Vec::new();
-    let config = read(kind, target, config, &mut warnings)?;
+    let mut faults = Faults::default();
+    let config = read(kind, target, config, &mut faults)?;
     let api_version = kind.api_version();
     let writer = managed::writer(kind, &options.field_manager, &api_version, subresource, cx);
     let Some(writer) = writer else {
@@ -66,7 +66,7 @@ pub(super) fn apply(
             namespace: &key.namespace,
             object,
             tracking: Tracking::Applied(applied.entries),
-            warnings,
+            faults,
         };
         return create::create_object(view, draft, options, who, cx);
     };
@@ -96,7 +96,7 @@ pub(super) fn apply(
         object,
         pinned,
         tracking: Tracking::Applied(applied.entries),
-        warnings,
+        faults,
     };
     commit_update(view, who, target, write, cx)
 }
@@ -107,14 +107,15 @@ fn read(
     kind: &Kind,
     target: Target,
     config: &[u8],
-    warnings: &mut Vec<String>,
+    faults: &mut Faults,
 ) -> Result<Map<String, Value>, StatusError> {
-    let mut config = draft::parse(config, target.options, warnings)?;
+    let mut config = draft::parse(config, target.options, faults)?;
     let key = target.key;
     let scale = target.subresource == Some(Subresource::Scale);
     if !scale {
-        draft::store(kind, &mut config, target.options, warnings)?;
+        draft::store(kind, &mut config, target.options, faults)?;
     }
+    faults.judge(kind, target.options)?;
     let (version, kind_name) = match scale {
         true => ("autoscaling/v1".to_string(), "Scale"),
         false => (kind.api_version(), kind.names.kind),

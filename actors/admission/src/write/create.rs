@@ -3,7 +3,7 @@
 use super::managed::{self, Tracking};
 use super::{Written, account, check_namespace, ephemeral, mirror, node, runtime_class, service};
 use crate::admit::{Context, Verdict};
-use crate::draft;
+use crate::draft::{self, Faults};
 use kabuki_model::command::{Expect, Op};
 use kabuki_model::identity::Identity;
 use kabuki_model::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -22,7 +22,7 @@ pub(super) struct Draft<'a> {
     pub namespace: &'a str,
     pub object: Map<String, Value>,
     pub tracking: Tracking,
-    pub warnings: Vec<String>,
+    pub faults: Faults<'a>,
 }
 
 pub(crate) fn create(
@@ -34,21 +34,17 @@ pub(crate) fn create(
     who: &Identity,
     cx: &Context,
 ) -> Result<Verdict, StatusError> {
-    let mut warnings = Vec::new();
-    let mut object = draft::parse(json, options, &mut warnings)?;
-    draft::store(
-        draft::kind_of(resource)?,
-        &mut object,
-        options,
-        &mut warnings,
-    )?;
+    let mut faults = Faults::default();
+    let mut object = draft::parse(json, options, &mut faults)?;
+    let kind = draft::kind_of(resource)?;
+    draft::store(kind, &mut object, options, &mut faults)?;
     let given = managed::take_given(&mut object);
     let draft = Draft {
         resource,
         namespace,
         object,
         tracking: Tracking::Write(given),
-        warnings,
+        faults,
     };
     create_object(view, draft, options, who, cx)
 }
@@ -65,13 +61,15 @@ pub(super) fn create_object(
         namespace,
         object: mut value,
         tracking,
-        mut warnings,
+        mut faults,
     } = draft;
     let kind = draft::kind_of(resource)?;
     check_scope(kind, namespace)?;
     managed::check_manager(options, "CreateOptions")?;
     if kind.has_status && !kind.status_on_create {
-        value.remove("status");
+        let unwritten = value.remove("status");
+        let unwritten = unwritten.map(|s| ("status".to_string(), s));
+        draft::look_at(kind, unwritten.into_iter().collect(), options, &mut faults)?;
         // Kubernetes' own kinds always show one, and clients take it for granted.
         if kind.message().is_some() {
             value.insert("status".to_string(), json!({}));
@@ -93,7 +91,7 @@ pub(super) fn create_object(
     if *resource == Resource::PODS {
         account::add(view, namespace, &mut value, cx)?;
     }
-    let mut object = draft::decode(kind, value, options, &mut warnings)?;
+    let mut object = draft::decode(kind, value, options, &mut faults)?;
     check_namespace(namespace, &mut *object)?;
     name(&mut *object, cx);
     stamp(kind, &mut *object, cx);
@@ -126,7 +124,7 @@ pub(super) fn create_object(
     });
     let written = Written {
         ops,
-        warnings,
+        warnings: faults.into_warnings(),
         // A generated name that is taken is drawn again.
         retry: false,
         creates: true,

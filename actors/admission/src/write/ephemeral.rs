@@ -1,6 +1,6 @@
 //! Ephemeral containers: added to a pod that is there, through a subresource of their own.
 
-use super::update::no_subresource;
+use super::parts::no_subresource;
 use crate::draft;
 use k8s_openapi::api::core::v1::Pod;
 use kabuki_model::StatusError;

@@ -2,7 +2,7 @@
 //! something needs the pod where it is. There are no disruption budgets yet, so nothing does.
 
 use super::delete;
-use super::update::no_subresource;
+use super::parts::no_subresource;
 use crate::admit::{Context, Verdict};
 use crate::draft;
 use kabuki_model::request::DeleteOptions;

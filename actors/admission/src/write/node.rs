@@ -72,11 +72,20 @@ pub(super) fn restrict_create(
     resource: &Resource,
     new: &dyn AnyObject,
 ) -> Result<(), StatusError> {
-    let Some(node) = who.node_name().filter(|_| *resource == Resource::NODES) else {
+    let restricted = *resource == Resource::NODES || *resource == Resource::LEASES;
+    let Some(node) = who.node_name().filter(|_| restricted) else {
         return Ok(());
     };
     let name = new.meta().name.as_deref().unwrap_or_default();
     let refuse = |why: String| Err(StatusError::forbidden(resource, name, &why));
+    if *resource == Resource::LEASES {
+        return match name == node {
+            true => Ok(()),
+            false => refuse(
+                "can only access node lease with the same name as the requesting node".into(),
+            ),
+        };
+    }
     if name != node {
         return refuse(format!("node {node:?} cannot create node {name:?}"));
     }

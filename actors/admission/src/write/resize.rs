@@ -1,7 +1,7 @@
 //! Resizing a running pod's containers, through a subresource of its own. As in Kubernetes, only
 //! what belongs to it is taken of the object that is sent.
 
-use super::update::no_subresource;
+use super::parts::no_subresource;
 use kabuki_model::StatusError;
 use kabuki_model::kind::Kind;
 use serde_json::{Map, Value};

@@ -1,10 +1,12 @@
 //! The `scale` subresource: `autoscaling/v1` `Scale` over any kind that has replicas.
 
 use super::decoded;
-use super::update::no_subresource;
-use crate::draft;
+use super::parts::no_subresource;
+use crate::draft::{self, Faults};
 use kabuki_model::kind::{AnyObject, Kind};
 use kabuki_model::object::canonical_json;
+use kabuki_model::request::WriteOptions;
+use kabuki_model::schema;
 use kabuki_model::status::Cause;
 use kabuki_model::{ObjectKey, Resource, StatusError, Stored};
 use serde_json::{Map, Value, json};
@@ -48,15 +50,22 @@ pub(super) fn shown(object: &Map<String, Value>) -> Map<String, Value> {
 pub(super) fn write(
     kind: &Kind,
     current: &Stored,
-    scale: &Map<String, Value>,
+    scale: Map<String, Value>,
+    options: &WriteOptions,
+    faults: &mut Faults,
 ) -> Result<Box<dyn AnyObject>, StatusError> {
     let mut object = decoded(current)?;
     if object.scale().is_none() {
         return Err(no_subresource(kind, "scale"));
     }
     let spec = scale.get("spec").and_then(Value::as_object);
-    let replicas = spec.and_then(|s| s.get("replicas")).unwrap_or(&Value::Null);
-    let wanted = match replicas {
+    let replicas = spec.and_then(|s| s.get("replicas")).cloned();
+    let replicas = replicas.unwrap_or_default();
+    if let Some(message) = schema::find("autoscaling/v1", "Scale") {
+        draft::look_at_message(message, ("Scale", "v1"), scale, options, faults)?;
+    }
+    faults.judge_as("Scale", "v1", options)?;
+    let wanted = match &replicas {
         // Absent replicas are zero in `autoscaling/v1`.
         Value::Null => Some(0),
         value => value

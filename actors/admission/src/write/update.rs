@@ -1,10 +1,11 @@
 //! Updates and patches, of objects and of their subresources.
 
 use super::managed::{self, Tracking};
-use super::{Written, check_place, decoded, ephemeral, node, resize, scale, service};
+use super::parts::{one_part, whole};
+use super::{Written, check_place, decoded, node, scale, service};
 use crate::admit::{Context, Verdict};
 use crate::commit::{MODIFIED, shown};
-use crate::draft;
+use crate::draft::{self, Faults, Patched};
 use bytes::Bytes;
 use kabuki_model::command::{Expect, Op};
 use kabuki_model::identity::Identity;
@@ -60,8 +61,8 @@ pub(crate) fn patch(
         (form.show)(fields);
         fields.insert("apiVersion".to_string(), form.api_version().into());
     }
-    let mut warnings = Vec::new();
-    let patch = draft::parse_any(patch, target.options, &mut warnings)?;
+    let mut faults = Faults::default();
+    let patch = draft::parse_patch(patch, patch_type, target.options, &mut faults)?;
     let patched = kabuki_model::patch::apply(patch_type, &base, &patch)
         .map_err(|e| StatusError::from(e).about(&key.resource, &key.name))?;
     let Value::Object(mut object) = patched else {
@@ -69,8 +70,13 @@ pub(crate) fn patch(
             "the patched object is not a JSON object",
         ));
     };
+    let mut faults = faults.of_patch(Patched {
+        how: patch_type,
+        base: &base,
+        patch: &patch,
+    });
     if form.is_some() {
-        draft::store(kind, &mut object, target.options, &mut warnings)?;
+        draft::store(kind, &mut object, target.options, &mut faults)?;
     }
     // The current revision came along with the base; only one that the patch set itself is a
     // precondition.
@@ -80,7 +86,7 @@ pub(crate) fn patch(
     {
         meta.remove("resourceVersion");
     }
-    update(view, who, target, object, warnings, cx)
+    update(view, who, target, object, faults, cx)
 }
 
 /// Replaces an object.
@@ -91,13 +97,13 @@ pub(crate) fn replace(
     json: &[u8],
     cx: &Context,
 ) -> Result<Verdict, StatusError> {
-    let mut warnings = Vec::new();
-    let mut object = draft::parse(json, target.options, &mut warnings)?;
+    let mut faults = Faults::default();
+    let mut object = draft::parse(json, target.options, &mut faults)?;
     if target.subresource != Some(Subresource::Scale) {
         let kind = draft::kind_of(&target.key.resource)?;
-        draft::store(kind, &mut object, target.options, &mut warnings)?;
+        draft::store(kind, &mut object, target.options, &mut faults)?;
     }
-    update(view, who, target, object, warnings, cx)
+    update(view, who, target, object, faults, cx)
 }
 
 fn update(
@@ -105,7 +111,7 @@ fn update(
     who: &Identity,
     target: Target,
     mut object: Map<String, Value>,
-    warnings: Vec<String>,
+    faults: Faults,
     cx: &Context,
 ) -> Result<Verdict, StatusError> {
     let key = target.key;
@@ -115,18 +121,18 @@ fn update(
         pinned: check_preconditions(key, current, &object)?,
         tracking: Tracking::Write(managed::take_given(&mut object)),
         object,
-        warnings,
+        faults,
     };
     commit_update(view, who, target, write, cx)
 }
 
 /// The object as it is to be.
-pub(super) struct Write {
+pub(super) struct Write<'a> {
     pub object: Map<String, Value>,
     /// Whether the caller named the revision that it changes.
     pub pinned: bool,
     pub tracking: Tracking,
-    pub warnings: Vec<String>,
+    pub faults: Faults<'a>,
 }
 
 pub(super) fn commit_update(
@@ -145,7 +151,7 @@ pub(super) fn commit_update(
         mut object,
         pinned,
         tracking,
-        mut warnings,
+        mut faults,
     } = write;
     let kind = draft::kind_of(&key.resource)?;
     let current = view.get(key).ok_or_else(|| StatusError::not_found(key))?;
@@ -154,14 +160,14 @@ pub(super) fn commit_update(
         node::date_taints(&mut object, Some(&old.to_value()), cx);
     }
     let mut new = match subresource {
-        Some(Subresource::Scale) => scale::write(kind, current, &object)?,
+        Some(Subresource::Scale) => scale::write(kind, current, object, options, &mut faults)?,
         Some(
             Subresource::Status
             | Subresource::Finalize
             | Subresource::EphemeralContainers
             | Subresource::Resize,
-        ) => one_part(kind, current, subresource, object, options, &mut warnings)?,
-        None => whole(kind, current, object, options, &mut warnings)?,
+        ) => one_part(kind, current, subresource, object, options, &mut faults)?,
+        None => whole(kind, current, object, options, &mut faults)?,
     };
     check_place(key, &mut *new)?;
     keep_server_fields(&mut *new, &*old);
@@ -204,7 +210,7 @@ pub(super) fn commit_update(
         gone: super::delete::nothing_keeps(&*new),
         pinned,
         scale: subresource == Some(Subresource::Scale),
-        warnings,
+        warnings: faults.into_warnings(),
     };
     changed.finish(options, cx)
 }
@@ -252,85 +258,6 @@ pub(super) fn check_preconditions(
             ))),
         },
     }
-}
-
-/// The whole object, but `status` stays when it is a subresource.
-fn whole(
-    kind: &Kind,
-    current: &Stored,
-    mut object: Map<String, Value>,
-    options: &WriteOptions,
-    warnings: &mut Vec<String>,
-) -> Result<Box<dyn AnyObject>, StatusError> {
-    if kind.has_status {
-        object.remove("status");
-        if let Some(status) = field_of(current, "status")? {
-            object.insert("status".to_string(), status);
-        }
-    }
-    draft::decode(kind, object, options, warnings)
-}
-
-/// Only `status`, or only the namespace's `spec.finalizers`; all else stays.
-fn one_part(
-    kind: &Kind,
-    current: &Stored,
-    part: Option<Subresource>,
-    mut object: Map<String, Value>,
-    options: &WriteOptions,
-    warnings: &mut Vec<String>,
-) -> Result<Box<dyn AnyObject>, StatusError> {
-    if part == Some(Subresource::Status) && !kind.has_status {
-        return Err(no_subresource(kind, "status"));
-    }
-    if part == Some(Subresource::Finalize) && kind.names.kind != "Namespace" {
-        return Err(no_subresource(kind, "finalize"));
-    }
-    let mut base = whole_value(current)?;
-    if part == Some(Subresource::EphemeralContainers) {
-        ephemeral::take(kind, &mut base, object)?;
-        return draft::decode(kind, base, options, warnings);
-    }
-    if part == Some(Subresource::Resize) {
-        resize::take(kind, &mut base, object)?;
-        return draft::decode(kind, base, options, warnings);
-    }
-    let field = match part {
-        Some(Subresource::Finalize) => "spec",
-        _ => "status",
-    };
-    match object.remove(field) {
-        Some(value) => base.insert(field.to_string(), value),
-        None => base.remove(field),
-    };
-    for field in ["apiVersion", "kind"] {
-        if let Some(given) = object.remove(field) {
-            base.insert(field.to_string(), given);
-        }
-    }
-    draft::decode(kind, base, options, warnings)
-}
-
-pub(super) fn no_subresource(kind: &Kind, part: &str) -> StatusError {
-    StatusError::new(
-        kabuki_model::status::Reason::NotFound,
-        format!("{} have no subresource {part:?}", kind.resource),
-    )
-}
-
-fn whole_value(stored: &Stored) -> Result<Map<String, Value>, StatusError> {
-    match stored.to_plain_value() {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(StatusError::internal(format!(
-            "stored {} is no object",
-            stored.key
-        ))),
-        Err(e) => Err(StatusError::internal(format!("{e}: {}", e.source))),
-    }
-}
-
-fn field_of(stored: &Stored, field: &str) -> Result<Option<Value>, StatusError> {
-    Ok(whole_value(stored)?.remove(field))
 }
 
 /// What no client may change.

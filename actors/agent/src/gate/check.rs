@@ -1,6 +1,7 @@
 //! What the host offers and what each lack costs: `kabuki check`.
 
 use super::stream;
+use crate::node::OwnUsers;
 use kabuki_protocol::NodeStream;
 use kabuki_protocol::node::{FromNode, HostCheck, Outcome};
 use kabuki_runtime::Cgroups;
@@ -88,10 +89,7 @@ fn read(path: &str) -> String {
 
 fn kernel() -> HostCheck {
     let release = read("/proc/sys/kernel/osrelease");
-    let mut numbers = release
-        .split(['.', '-'])
-        .filter_map(|n| n.parse::<u32>().ok());
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let version = crate::node::version(&release);
     let cost = "5.10 is the oldest kernel that is known to work";
     check("kernel", version >= (5, 10), true, release, cost)
 }
@@ -242,15 +240,11 @@ fn files() -> HostCheck {
 }
 
 fn user_namespaces() -> HostCheck {
-    let max = read("/proc/sys/user/max_user_namespaces")
-        .parse::<u64>()
-        .unwrap_or(0);
+    let users = OwnUsers::read();
+    let found = match users.maps_ids {
+        true => format!("at most {}", users.limit),
+        false => "the kernel does not map the ids of all files".to_string(),
+    };
     let cost = "hostUsers: false is not possible";
-    check(
-        "user namespaces",
-        max > 0,
-        false,
-        format!("at most {max}"),
-        cost,
-    )
+    check("user namespaces", users.are_possible(), false, found, cost)
 }

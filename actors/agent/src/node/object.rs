@@ -1,6 +1,7 @@
 //! The Node object as JSON.
 
 use super::capacity::Machine;
+use super::features::{self, OwnUsers};
 use crate::services::Services;
 use kabuki_lifecycle::process::NodeResources;
 use kabuki_model::Quantity;
@@ -63,6 +64,8 @@ pub(super) fn status(services: &Services, machine: &Machine) -> Value {
             "kubeletVersion": format!("v{}", env!("CARGO_PKG_VERSION")), "kubeProxyVersion": "",
         },
         "images": images(services),
+        "runtimeHandlers": features::handlers(&OwnUsers::read()),
+        "features": features::features(),
     });
     // Who looks for a node's kubelet (Prometheus, for one) finds the node's one port.
     if let Some(port) = services.config.node_port {

@@ -229,7 +229,7 @@ impl PodActor {
             Fact::ImageReady { .. } => Stage::Image,
             Fact::VolumesReady => Stage::Volumes,
             Fact::SandboxReady { .. } => Stage::Network,
-            Fact::ContainerCreated(_) => Stage::Create,
+            Fact::ContainerCreated { .. } => Stage::Create,
             Fact::ContainerStarted { .. } => Stage::Start,
             _ => return,
         };

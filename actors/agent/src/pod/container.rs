@@ -9,7 +9,7 @@ use crate::services::{PodEntry, Services};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kabuki_lifecycle::process::{self, ConfigError};
-use kabuki_lifecycle::{Fact, Instance, containers};
+use kabuki_lifecycle::{Fact, Instance, RunsAs, containers};
 use kabuki_runtime::image::{Image, ImageError, Rootfs, resolve_user};
 use kabuki_runtime::{ContainerSpec, ShimClient, ShimError};
 use std::path::PathBuf;
@@ -70,7 +70,10 @@ pub(super) async fn create(
     pod_ips: Vec<String>,
 ) -> Fact {
     match try_create(services, entry, pod, &instance, pod_ips).await {
-        Ok(()) => Fact::ContainerCreated(instance),
+        Ok(user) => Fact::ContainerCreated {
+            instance,
+            user: Some(user),
+        },
         Err(Trouble::Config(message)) => Fact::ConfigFailed { instance, message },
         Err(Trouble::Create(message)) => {
             remove(services, entry, &instance).await;
@@ -89,7 +92,7 @@ async fn try_create(
     pod: Arc<Pod>,
     instance: &Instance,
     pod_ips: Vec<String>,
-) -> Result<(), Trouble> {
+) -> Result<RunsAs, Trouble> {
     let spec = pod.spec.as_ref();
     let container = containers::container(&pod, &instance.container);
     let container = container
@@ -148,6 +151,7 @@ async fn try_create(
         record_skipped(services, entry, skipped);
     }
     let planned_cpus = planned.spec.resources.cpuset_cpus.clone();
+    let user = runs_as(&planned.spec);
     let created = shim
         .create(ContainerSpec {
             pid_of,
@@ -170,7 +174,19 @@ async fn try_create(
             "container"
         );
     }
-    Ok(())
+    Ok(user)
+}
+
+fn runs_as(spec: &ContainerSpec) -> RunsAs {
+    let mut groups = spec.supplemental_gids.clone();
+    groups.push(spec.gid);
+    groups.sort_unstable();
+    groups.dedup();
+    RunsAs {
+        uid: spec.uid,
+        gid: spec.gid,
+        groups,
+    }
 }
 
 /// The instance whose processes an added container is to see.

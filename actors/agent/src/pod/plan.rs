@@ -1,7 +1,7 @@
 //! From the manifest and the image to what the shim is asked for.
 
 use super::sandbox::to_resources;
-use super::{container, identities, log, mounts, security};
+use super::{container, identities, log, mounts, places, security};
 use crate::services::{PodEntry, Services};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kabuki_lifecycle::process::{
@@ -97,11 +97,19 @@ pub(super) fn plan(
     }
     let log = log::log_file(from.services, from.entry, from.instance);
     let node_memory = from.services.capacity.memory;
+    let mounts = mounts::of(from, &env)?;
+    let places = places::of(&from.services.layout, mounts.iter());
     let spec = ContainerSpec {
         id: container::shim_container(from.instance),
         name: from.container.name.clone(),
         rootfs: RootSpec::Overlay {
-            lower: root.lower.iter().map(|p| text(p)).collect(),
+            lower: root
+                .lower
+                .iter()
+                .cloned()
+                .chain(places)
+                .map(|p| text(&p))
+                .collect(),
             upper: text(&root.upper),
             work: text(&root.work),
         },
@@ -109,7 +117,7 @@ pub(super) fn plan(
         args,
         env: lines,
         cwd: working_dir(from.container, &defaults),
-        mounts: mounts::of(from, &env)?,
+        mounts,
         uid: user.uid,
         gid,
         supplemental_gids: groups,

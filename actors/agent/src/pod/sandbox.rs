@@ -65,26 +65,28 @@ async fn try_prepare(
             }
         }
     };
+    let named = write_names(services, entry, pod, &spec);
     let ips = match spec.host_users {
         // The network is made with the users that it belongs to.
         Some(false) => {
             set_up.await?;
+            named.await?;
             wired.await?
         }
         _ => {
-            let (done, ips) = tokio::join!(set_up, wired);
-            done?;
+            let (done, named, ips) = tokio::join!(set_up, named, wired);
+            done.and(named)?;
             ips?
         }
     };
-    write_files(services, entry, pod, &spec, &ips)
+    write_hosts(services, entry, &spec, &ips)
         .await
         .map_err(|e| chain(&e))?;
     Ok(ips)
 }
 
 /// What a node runs pods with, under the names by which a RuntimeClass may ask for it.
-const HANDLERS: &[&str] = &["kabuki", "runc"];
+pub(crate) const HANDLERS: &[&str] = &["kabuki", "runc"];
 
 /// A pod's RuntimeClass must ask for what this node has.
 async fn check_handler(services: &Services, pod: &Pod) -> Result<(), String> {
@@ -197,48 +199,36 @@ pub(crate) fn etc(services: &Services, entry: &PodEntry) -> PathBuf {
     services.layout.pod(&entry.uid).join("etc")
 }
 
-async fn write_files(
+/// Writes what is known before the pod has an address.
+async fn write_names(
     services: &Arc<Services>,
     entry: &Arc<PodEntry>,
     pod: &Pod,
     spec: &Spec,
-    ips: &[String],
-) -> io::Result<()> {
+) -> Result<(), String> {
     let dir = etc(services, entry);
-    let hostname = files::hostname(&entry.name, spec);
-    let aliases = spec.host_aliases.clone().unwrap_or_default();
-    let domain = &services.config.cluster_domain;
-    let qualified = files::fully_qualified(&hostname, &entry.namespace, spec, domain);
-    let kernel_name = kernel_name(services, entry, spec).map_err(io::Error::other)?;
-    let host_network = spec.host_network == Some(true);
-    let (spec, ips) = (spec.clone(), ips.to_vec());
+    let kernel_name = kernel_name(services, entry, spec)?;
     let resolver = resolv_conf::Settings {
         policy: spec.dns_policy.clone().unwrap_or_default(),
-        host_network,
+        host_network: spec.host_network == Some(true),
         config: spec.dns_config.clone(),
         namespace: entry.namespace.clone(),
         cluster_dns: services.config.cluster_dns.clone(),
-        cluster_domain: domain.clone(),
+        cluster_domain: services.config.cluster_domain.clone(),
     };
     let written = tokio::task::spawn_blocking(move || {
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o755)
             .create(&dir)?;
-        let node_hosts = || std::fs::read_to_string("/etc/hosts").unwrap_or_default();
-        let hosts = match host_network {
-            true => files::hosts_of_node(&node_hosts(), &aliases),
-            false => files::hosts(&ips, &hostname, qualified.as_deref(), &aliases),
-        };
-        std::fs::write(dir.join("hosts"), hosts)?;
         let node = std::fs::read_to_string(crate::names::node_file()).unwrap_or_default();
         std::fs::write(dir.join("hostname"), format!("{kernel_name}\n"))?;
         let (text, warnings) = resolv_conf::build(&resolver, &node);
         std::fs::write(dir.join("resolv.conf"), text)?;
         Ok::<_, io::Error>(warnings)
     });
-    let warnings = written.await.map_err(io::Error::other)??;
-    for warning in warnings {
+    let warnings = written.await.map_err(io::Error::other).flatten();
+    for warning in warnings.map_err(|e| chain(&e))? {
         let about = crate::event::about_pod(pod);
         let (reason, message) = (warning.reason.to_string(), warning.message);
         services.events.record(crate::event::Note {
@@ -249,6 +239,31 @@ async fn write_files(
         });
     }
     Ok(())
+}
+
+/// Writes the pod's addresses, beside its names.
+async fn write_hosts(
+    services: &Arc<Services>,
+    entry: &Arc<PodEntry>,
+    spec: &Spec,
+    ips: &[String],
+) -> io::Result<()> {
+    let file = etc(services, entry).join("hosts");
+    let hostname = files::hostname(&entry.name, spec);
+    let aliases = spec.host_aliases.clone().unwrap_or_default();
+    let domain = &services.config.cluster_domain;
+    let qualified = files::fully_qualified(&hostname, &entry.namespace, spec, domain);
+    let host_network = spec.host_network == Some(true);
+    let ips = ips.to_vec();
+    let written = tokio::task::spawn_blocking(move || {
+        let node_hosts = || std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+        let hosts = match host_network {
+            true => files::hosts_of_node(&node_hosts(), &aliases),
+            false => files::hosts(&ips, &hostname, qualified.as_deref(), &aliases),
+        };
+        std::fs::write(file, hosts)
+    });
+    written.await.map_err(io::Error::other).flatten()
 }
 
 /// Removes the sandbox, and the pod's files unless they are to be kept. Goes on until all of it

@@ -71,7 +71,7 @@ impl<'a> Alternative<'a> {
         let encoding = match &*self.media {
             "*/*" | "application/*" | "application/json" => Encoding::Json,
             "application/yaml" if purpose != Purpose::Watch => Encoding::Yaml,
-            "application/vnd.kubernetes.protobuf" if purpose != Purpose::Made => Encoding::Protobuf,
+            "application/vnd.kubernetes.protobuf" => Encoding::Protobuf,
             _ => return None,
         };
         let version = match self.parameter("v") {
@@ -138,12 +138,6 @@ mod tests {
             ),
             (table, objects, Some((Json, Transform::Table("v1")))),
             (table, Purpose::Plain, Some((Json, Transform::None))),
-            (table, Purpose::Made, Some((Json, Transform::Table("v1")))),
-            (
-                "application/vnd.kubernetes.protobuf,application/json",
-                Purpose::Made,
-                Some((Json, Transform::None)),
-            ),
             (
                 partial,
                 objects,

@@ -1,6 +1,6 @@
 //! Objects that were made for one answer: as they are, in a list, as a table.
 
-use super::{Encoding, Include, Negotiated, Transform};
+use super::{Include, Negotiated, Transform};
 use bytes::Bytes;
 use kabuki_model::StatusError;
 use serde_json::{Value, json};
@@ -91,7 +91,6 @@ impl Made {
 impl Negotiated {
     /// Objects that were made for this answer.
     pub fn made(&self, made: Made) -> Result<Bytes, StatusError> {
-        debug_assert!(self.encoding != Encoding::Protobuf, "not offered");
         let value = match self.transform {
             Transform::None => made.plain(),
             Transform::Metadata(version) => made.partial(version),

@@ -6,6 +6,7 @@
 //! object in its envelope inside.
 
 mod decode;
+mod duration;
 mod encode;
 pub(crate) mod wire;
 

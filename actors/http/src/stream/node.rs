@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `healthz` | whether the node answers |
 //! | `metrics`, `metrics/resource`, `metrics/cadvisor`, `stats/summary` | the node's figures |
+//! | `configz` | the node's settings |
 //! | `pods` | the state |
 //! | `containerLogs/NAMESPACE/POD/CONTAINER` | the node |
 //!
@@ -23,7 +24,7 @@ use kabuki_model::request::{ListRequest, Request};
 use kabuki_model::status::Reason;
 use kabuki_model::{ObjectKey, Resource, StatusError};
 use kabuki_protocol::front::Freshness;
-use kabuki_protocol::node::{NodeMetrics, PodRef};
+use kabuki_protocol::node::{FromNode, NodeMetrics, NodeRequest, PodRef};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -32,8 +33,8 @@ const NODE_LIMIT: Duration = Duration::from_secs(10);
 /// Prometheus' text.
 const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 /// What is served, for refusals.
-const SERVED: &str = "healthz, metrics, metrics/resource, metrics/cadvisor, stats/summary, pods, \
-                      containerLogs/NAMESPACE/POD/CONTAINER";
+const SERVED: &str = "healthz, metrics, metrics/resource, metrics/cadvisor, stats/summary, configz, \
+                      pods, containerLogs/NAMESPACE/POD/CONTAINER";
 
 /// Serves what a kubelet would.
 pub(super) async fn serve(context: &Context) -> Result<Response, StatusError> {
@@ -56,6 +57,7 @@ pub(super) async fn serve(context: &Context) -> Result<Response, StatusError> {
             let summary = figures::summary(&figures(context, node).await?);
             text(JSON, summary.to_string())
         }
+        ["configz"] => text(JSON, settings(context, node).await?),
         ["pods"] => pods(context, node).await,
         ["containerLogs", namespace, pod, container] => {
             let pod = PodRef {
@@ -88,6 +90,27 @@ async fn figures(context: &Context, node: &str) -> Result<NodeMetrics, StatusErr
     let silent = || StatusError::unavailable(format!("node {node:?} does not answer"));
     let asked = tokio::time::timeout(NODE_LIMIT, usage::ask(context, node));
     asked.await.map_err(|_| silent())??.ok_or_else(silent)
+}
+
+/// How the node is set up, as JSON.
+async fn settings(context: &Context, node: &str) -> Result<String, StatusError> {
+    let silent = || StatusError::unavailable(format!("node {node:?} does not answer"));
+    let asked = async {
+        let opening = context
+            .front
+            .open(context.identity(), Some(node), NodeRequest::Settings);
+        let mut stream = opening.await?;
+        while let Some(chunk) = stream.output.recv().await {
+            match chunk {
+                FromNode::Settings(settings) => return Ok(settings),
+                FromNode::Done(Err(error)) => return Err(error),
+                _ => {}
+            }
+        }
+        Err(silent())
+    };
+    let asked = tokio::time::timeout(NODE_LIMIT, asked).await;
+    asked.map_err(|_| silent())?
 }
 
 /// The pods that are bound to the node.

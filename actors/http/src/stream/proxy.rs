@@ -1,7 +1,9 @@
-//! `proxy`: an HTTP request handed on to a port of a pod, over a forwarded connection.
+//! `proxy`: an HTTP request handed on to a port of a pod, over a forwarded connection; in TLS where
+//! the name begins with `https:`.
 
 mod carry;
 mod target;
+mod tls;
 
 use super::upgrade::begin;
 use super::websocket::has_token;
@@ -16,6 +18,7 @@ use hyper_util::rt::TokioIo;
 use kabuki_model::StatusError;
 use std::io;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 
 /// How long a pod may take to begin its answer.
@@ -33,6 +36,11 @@ static HOP_BY_HOP: [HeaderName; 9] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
+/// A connection with a pod.
+trait Carried: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Carried for S {}
+
 /// Hands a request on.
 pub(super) async fn serve(
     context: &Context,
@@ -48,11 +56,19 @@ pub(super) async fn serve(
     let unreachable = |error: &dyn std::fmt::Display| {
         StatusError::unavailable(format!("error trying to reach the pod: {error}"))
     };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(pumps);
+    let stream: Box<dyn Carried> = match target.secure() {
+        true => {
+            let greeted = tokio::time::timeout(ANSWER_LIMIT, tls::connect(stream)).await;
+            let greeted = greeted.map_err(|_| unreachable(&"no TLS handshake in time"))?;
+            Box::new(greeted.map_err(|e| unreachable(&e))?)
+        }
+        false => Box::new(stream),
+    };
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|e| unreachable(&e))?;
-    let mut tasks = JoinSet::new();
-    tasks.spawn(pumps);
     tasks.spawn(async move {
         // Its failure is that of the request on it.
         let _ = connection.with_upgrades().await;

@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 use kabuki_model::Quantity;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// What a node can run short of. Memory comes first: it cannot wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,6 +88,15 @@ impl Amount {
         }
         let quantity: Quantity = text.parse().ok()?;
         (!quantity.is_negative()).then(|| Self::Of(quantity.value_ceil()))
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Of(amount) => Quantity::from_bytes(*amount).fmt(f),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::PodMachine;
 use super::after_ms;
 use super::backoff::{CONFIG_MAX_MS, CONFIG_MS};
 use super::effect::Effect;
-use super::fact::{Exit, Instance};
+use super::fact::{Exit, Instance, RunsAs};
 use super::state::{Container, Ended, Health, Image, Life, Sandbox, Volumes};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
@@ -60,7 +60,7 @@ impl PodMachine {
         self.state.containers.iter().position(|c| c.name == name)
     }
 
-    pub(super) fn container_created(&mut self, instance: &Instance) {
+    pub(super) fn container_created(&mut self, instance: &Instance, user: Option<RunsAs>) {
         let Some(index) = self.find(&instance.container) else {
             return;
         };
@@ -69,6 +69,7 @@ impl PodMachine {
             return;
         }
         container.life = Life::Created;
+        container.user = user;
         container.attempt = Some(instance.attempt);
         container.health = Health::default();
         container.create_backoff.reset();

@@ -18,6 +18,17 @@ pub struct Instance {
     pub attempt: u32,
 }
 
+/// Who the first process of an instance is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunsAs {
+    /// Its user.
+    pub uid: u32,
+    /// Its primary group.
+    pub gid: u32,
+    /// All its groups, in order, the primary one among them.
+    pub groups: Vec<u32>,
+}
+
 /// How an instance ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
@@ -147,7 +158,12 @@ pub enum Fact {
         message: String,
     },
     /// The instance is set up.
-    ContainerCreated(Instance),
+    ContainerCreated {
+        /// Which.
+        instance: Instance,
+        /// Who it runs as; `None` when that is not known.
+        user: Option<RunsAs>,
+    },
     /// What the manifest asks for is not there (a key, a user that may not be root).
     ConfigFailed {
         /// Which.

@@ -1,6 +1,7 @@
 //! What the machine remembers. All of it survives the agent: it is stored with the sandbox.
 
 use super::backoff::Backoff;
+use super::fact::RunsAs;
 use super::resize::Resize;
 use crate::containers::Role;
 use jiff::Timestamp;
@@ -145,6 +146,9 @@ pub struct Container {
     pub unhealthy: bool,
     /// The manifest names another image: the next instance follows whatever the policy says.
     pub replacing: bool,
+    /// Who the newest instance runs as, as far as is known.
+    #[serde(default)]
+    pub user: Option<RunsAs>,
 }
 
 /// An image, as far as one container needs it.
@@ -311,6 +315,7 @@ impl Container {
             create_backoff: Backoff::default(),
             stop: None,
             replacing: false,
+            user: None,
         }
     }
 

@@ -2,10 +2,11 @@
 
 use super::whole_seconds;
 use crate::containers::{self, Role};
-use crate::machine::{Container, Ended, Image, Life, PodState, Resize};
+use crate::machine::{Container, Ended, Image, Life, PodState, Resize, RunsAs};
 use k8s_openapi::api::core::v1::{
     self as core, ContainerState, ContainerStateRunning, ContainerStateTerminated,
-    ContainerStateWaiting, ContainerStatus, Pod, ResourceRequirements,
+    ContainerStateWaiting, ContainerStatus, ContainerUser, LinuxContainerUser, Pod,
+    ResourceRequirements, VolumeMountStatus,
 };
 
 /// What a container waits for that nothing has gone wrong with.
@@ -67,10 +68,45 @@ fn one(
         stop_signal: spec
             .and_then(|s| s.lifecycle.as_ref())
             .and_then(|l| l.stop_signal.clone()),
+        user: container.user.as_ref().map(user),
+        volume_mounts: spec.and_then(mounts),
         allocated_resources: allocated.and_then(|r| r.requests),
         resources,
         ..ContainerStatus::default()
     }
+}
+
+fn user(who: &RunsAs) -> ContainerUser {
+    let groups = who.groups.iter().map(|g| i64::from(*g)).collect();
+    ContainerUser {
+        linux: Some(LinuxContainerUser {
+            uid: who.uid.into(),
+            gid: who.gid.into(),
+            supplemental_groups: Some(groups),
+        }),
+    }
+}
+
+/// What became of the mounts, where the manifest asks for more than one can see in it. All kernels
+/// that nodes run on make mounts read-only with what is below them.
+fn mounts(spec: &core::Container) -> Option<Vec<VolumeMountStatus>> {
+    let is_recursive =
+        |mode: &Option<String>| matches!(mode.as_deref(), Some("Enabled" | "IfPossible"));
+    let mounts = spec.volume_mounts.as_deref().unwrap_or_default();
+    if !mounts.iter().any(|m| is_recursive(&m.recursive_read_only)) {
+        return None;
+    }
+    let of = |mount: &core::VolumeMount| VolumeMountStatus {
+        name: mount.name.clone(),
+        mount_path: mount.mount_path.clone(),
+        read_only: mount.read_only,
+        recursive_read_only: (mount.read_only == Some(true)).then(|| {
+            let reaches = is_recursive(&mount.recursive_read_only);
+            if reaches { "Enabled" } else { "Disabled" }.to_string()
+        }),
+        ..VolumeMountStatus::default()
+    };
+    Some(mounts.iter().map(of).collect())
 }
 
 /// What a container has and what it was granted.

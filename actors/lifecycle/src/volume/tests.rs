@@ -78,10 +78,15 @@ fn what_is_missing_is_named_unless_it_is_optional() {
         refused(json!({"secret": {"secretName": "none"}})),
         "secret \"none\" not found"
     );
+    assert_eq!(
+        refused(json!({"projected": {"sources": [{"secret": {"name": "none"}}]}})),
+        "secret \"none\" not found"
+    );
     for source in [
         json!({"configMap": {"name": "cfg", "items": items, "optional": true}}),
         json!({"secret": {"secretName": "none", "optional": true}}),
         json!({"projected": {"sources": [{"configMap": {"name": "none", "optional": true}}]}}),
+        json!({"projected": {"sources": [{"secret": {"name": "none", "optional": true}}]}}),
     ] {
         assert_eq!(made(&pod, source), Ok(Vec::new()));
     }

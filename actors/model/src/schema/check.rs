@@ -195,7 +195,8 @@ fn held(kind: FieldType, value: &Value) -> bool {
         | FieldType::Bytes
         | FieldType::Quantity
         | FieldType::Time
-        | FieldType::MicroTime => value.is_string(),
+        | FieldType::MicroTime
+        | FieldType::Duration => value.is_string(),
         FieldType::Bool => value.is_boolean(),
         FieldType::Int32 | FieldType::Int64 => value.is_i64(),
         FieldType::Double => value.is_number(),
@@ -212,6 +213,7 @@ fn expected(kind: FieldType) -> &'static str {
         FieldType::String | FieldType::Bytes => "a string",
         FieldType::Quantity => "a quantity as a string",
         FieldType::Time | FieldType::MicroTime => "a time as an RFC 3339 string",
+        FieldType::Duration => "a duration as a string",
         FieldType::Bool => "a boolean",
         FieldType::Int32 => "i32",
         FieldType::Int64 => "i64",

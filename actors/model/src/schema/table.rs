@@ -139,6 +139,7 @@ fn kind_of(kind: &'static str, section: &'static str, index: &Index) -> Option<F
         "IntOrString" => FieldType::IntOrString,
         "Time" => FieldType::Time,
         "MicroTime" => FieldType::MicroTime,
+        "Duration" => FieldType::Duration,
         "RawExtension" => FieldType::RawExtension,
         "FieldsV1" => FieldType::FieldsV1,
         "StringList" => FieldType::StringList,

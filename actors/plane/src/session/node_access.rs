@@ -39,7 +39,8 @@ pub(crate) async fn open_node(
                 | NodeRequest::ImageList
                 | NodeRequest::TraceService { .. }
                 | NodeRequest::DnsLookup { .. }
-                | NodeRequest::Metrics => "get",
+                | NodeRequest::Metrics
+                | NodeRequest::Settings => "get",
                 _ => "create",
             };
             // Who may see the node may see what it uses.
@@ -84,7 +85,8 @@ fn pod_access(request: &NodeRequest) -> Option<(&PodRef, &'static str, &'static 
         | NodeRequest::ImagePull { .. }
         | NodeRequest::ImageLoad { .. }
         | NodeRequest::ImageRemove { .. }
-        | NodeRequest::Metrics => None,
+        | NodeRequest::Metrics
+        | NodeRequest::Settings => None,
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct Watch;
 
 pub(crate) struct WatchArgs {
     pub(crate) history: SharedHistory,
-    /// How often a subscriber that asked for bookmarks gets one while nothing concerns it.
+    /// How often it is time for bookmarks.
     pub(crate) bookmark_interval: Duration,
 }
 

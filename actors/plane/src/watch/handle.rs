@@ -31,7 +31,8 @@ pub struct WatchConfig {
     pub history: HistoryLimits,
     /// How many events wait for one subscriber.
     pub outbox_events: usize,
-    /// How often bookmarks are sent to idle subscribers that asked for them.
+    /// How often it is asked which idle subscribers are to get the bookmarks that they want: those
+    /// that are far behind at once, all others each few times.
     pub bookmark_interval: Duration,
 }
 

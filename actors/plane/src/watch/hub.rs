@@ -92,12 +92,21 @@ pub(crate) struct Subscriber {
     pub(crate) marked: u64,
 }
 
+/// A bookmark is due at once for who knows less than this many revisions ago: what it could go on
+/// from may soon be forgotten.
+const FAR: u64 = 1024;
+/// For all others it is due each so many times, about every minute: a cluster in which nothing
+/// happens but nodes that renew their leases must not wake every watcher each time.
+const RARELY: u32 = 6;
+
 #[derive(Debug)]
 pub(crate) struct Hub {
     history: SharedHistory,
     subscribers: HashMap<u64, Subscriber>,
     placement: Placement,
     candidates: Vec<u64>,
+    /// How often it was time for bookmarks.
+    rounds: u32,
 }
 
 /// What became of a subscriber.
@@ -109,12 +118,13 @@ enum Fate {
 
 impl Hub {
     pub(crate) fn new(history: SharedHistory) -> Self {
-        let (subscribers, placement, candidates) = Default::default();
+        let (subscribers, placement, candidates, rounds) = Default::default();
         Self {
             history,
             subscribers,
             placement,
             candidates,
+            rounds,
         }
     }
 
@@ -190,6 +200,12 @@ impl Hub {
 
     /// Tells those that asked for it how far they have come.
     pub(crate) fn bookmarks(&mut self) {
+        self.rounds = self.rounds.wrapping_add(1);
+        let behind = if self.rounds.is_multiple_of(RARELY) {
+            1
+        } else {
+            FAR
+        };
         let revision = self.history.lock().as_ref().map_or(0, History::revision);
         let mut left = Vec::new();
         for subscriber in self.subscribers.values_mut() {
@@ -199,7 +215,7 @@ impl Hub {
                 left.push(subscriber.id);
             } else if subscriber.bookmarks
                 && idle
-                && revision > subscriber.marked.max(subscriber.after)
+                && revision >= subscriber.marked.max(subscriber.after) + behind
             {
                 subscriber.marked = revision;
                 let bookmark = WatchEvent::Bookmark {

@@ -109,6 +109,35 @@ fn replayed_changes_are_not_sent_again() {
 }
 
 #[test]
+fn bookmarks_come_rarely_unless_much_has_happened() {
+    let mut hub = hub();
+    let (sender, mut outbox) = outbox(4);
+    let request = ListRequest::all(Resource::SECRETS, None);
+    let subscriber = Subscriber {
+        id: 1,
+        selection: Arc::new(Selection::compile(&request).expect("compiles")),
+        after: 0,
+        bookmarks: true,
+        outbox: sender,
+        lagging: false,
+        marked: 0,
+    };
+    hub.subscribe(subscriber).expect("known");
+    hub.committed(&[change(pod(1, "a", "x", ""), None)]);
+    let mut bookmarks = |hub: &mut Hub, rounds: usize| {
+        (0..rounds).for_each(|_| hub.bookmarks());
+        received(&mut outbox)
+    };
+    assert!(bookmarks(&mut hub, 5).is_empty());
+    assert_eq!(bookmarks(&mut hub, 1), ["bookmark 1"]);
+    assert!(bookmarks(&mut hub, 12).is_empty(), "nothing happened since");
+    for revision in 2..=1025 {
+        hub.committed(&[change(pod(revision, "a", "x", ""), None)]);
+    }
+    assert_eq!(bookmarks(&mut hub, 1), ["bookmark 1025"]);
+}
+
+#[test]
 fn subscribers_that_left_are_forgotten() {
     let mut hub = hub();
     let gone = subscribe(&mut hub, 1, &ListRequest::all(Resource::PODS, None));

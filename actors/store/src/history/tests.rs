@@ -71,6 +71,24 @@ fn a_quiet_resource_does_not_expire_while_another_is_busy() {
 }
 
 #[test]
+fn the_past_of_leases_is_shorter() {
+    let limits = HistoryLimits {
+        changes: 16,
+        bytes: 1000,
+    };
+    let mut history = History::new(limits, 0);
+    for revision in 1..=10 {
+        let mut renewed = change(revision, None, "{}");
+        let key = ObjectKey::new(Resource::LEASES, "kube-node-lease", "n1");
+        renewed.object = Arc::new(Stored::new(key, "u".into(), revision, "{}".into()));
+        history.push(&renewed);
+    }
+    let held = history.since(&Resource::LEASES, 8).expect("held");
+    assert_eq!(held.map(Change::revision).collect::<Vec<_>>(), [9, 10]);
+    assert!(history.since(&Resource::LEASES, 7).is_err());
+}
+
+#[test]
 fn the_bound_in_bytes_holds_but_the_newest_change_stays() {
     let mut history = History::new(
         HistoryLimits {

@@ -106,7 +106,10 @@ fn state(doc: &mut Document, name: &str, state: &Value) {
         if ended["signal"].as_i64().is_some_and(|s| s > 0) {
             doc.field(LEVEL + 1, "Signal", plain(&ended["signal"]));
         }
-        doc.field(LEVEL + 1, "Started", time(&ended["startedAt"]));
+        // One whose program was not found never began.
+        if !ended["startedAt"].is_null() {
+            doc.field(LEVEL + 1, "Started", time(&ended["startedAt"]));
+        }
         doc.field(LEVEL + 1, "Finished", time(&ended["finishedAt"]));
     } else {
         doc.field(LEVEL, name, "Waiting");

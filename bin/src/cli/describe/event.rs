@@ -86,7 +86,7 @@ pub fn table(doc: &mut Document, events: &[Arc<Stored>], now: Timestamp) {
 }
 
 /// `5s`, `5s (x3 over 2m)`
-fn seen(event: &Value, now: Timestamp) -> String {
+pub fn seen(event: &Value, now: Timestamp) -> String {
     let since = |at: Option<Timestamp>| at.map_or_else(|| UNKNOWN.to_string(), |at| age(at, now));
     let last = since(last_seen(event));
     let count = event["series"]["count"]

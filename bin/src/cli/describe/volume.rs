@@ -48,10 +48,43 @@ fn source(doc: &mut Document, volume: &Value) {
         doc.field(LEVEL, "Type", "Secret (a volume populated by a Secret)");
         doc.field(LEVEL, "SecretName", text(&secret["secretName"]));
         doc.field(LEVEL, "Optional", optional(secret));
+    } else if let Some(about) = volume.get("downwardAPI") {
+        let what = "DownwardAPI (a volume populated by information about the pod)";
+        doc.field(LEVEL, "Type", what);
+        doc.line(LEVEL, "Items:");
+        for item in items(&about["items"]) {
+            let field = match item.get("fieldRef") {
+                Some(field) => &field["fieldPath"],
+                None => &item["resourceFieldRef"]["resource"],
+            };
+            let shown = format!("{} -> {}", text(field), text(&item["path"]));
+            doc.line(LEVEL + 1, shown);
+        }
+    } else if let Some(projected) = volume.get("projected") {
+        let what = "Projected (a volume that contains injected data from multiple sources)";
+        doc.field(LEVEL, "Type", what);
+        items(&projected["sources"]).for_each(|source| part(doc, source));
     } else {
         let kind = volume
             .as_object()
             .and_then(|v| v.keys().find(|k| *k != "name"));
         doc.field(LEVEL, "Type", kind.map_or("<unknown>", |k| k.as_str()));
+    }
+}
+
+/// One source of a projected volume.
+fn part(doc: &mut Document, source: &Value) {
+    let optional = |value: &Value| (value["optional"] == true).to_string();
+    if let Some(token) = source.get("serviceAccountToken") {
+        let seconds = plain(&token["expirationSeconds"]);
+        doc.field(LEVEL, "TokenExpirationSeconds", seconds);
+    } else if let Some(map) = source.get("configMap") {
+        doc.field(LEVEL, "ConfigMapName", text(&map["name"]));
+        doc.field(LEVEL, "Optional", optional(map));
+    } else if let Some(secret) = source.get("secret") {
+        doc.field(LEVEL, "SecretName", text(&secret["name"]));
+        doc.field(LEVEL, "Optional", optional(secret));
+    } else if source.get("downwardAPI").is_some() {
+        doc.field(LEVEL, "DownwardAPI", "true");
     }
 }

@@ -188,7 +188,10 @@ impl Executor for Confined {
                 .map(|dir| format!("{dir}/{program}"))
                 .collect()
         };
-        let mut why = "executable file not found";
+        let mut why = match program.contains('/') {
+            true => "no such file or directory",
+            false => "executable file not found in $PATH",
+        };
         for candidate in candidates
             .iter()
             .map(Path::new)

@@ -19,7 +19,7 @@ use super::log::LogFile;
 use super::mounts;
 use super::output::Output;
 use super::users::Users;
-use super::{Attempt, Outcome, Shim, now_ns, refuse};
+use super::{Attempt, Outcome, Refusal, Shim, now_ns, refuse};
 use crate::oci::{self, Surroundings};
 use crate::shim::mounter;
 use crate::spec::{ContainerSpec, ContainerState, PidMode, Warnings};
@@ -95,7 +95,8 @@ impl Shim {
         let builder = builder.as_init(&bundle).with_systemd(false);
         let inner = with_oom_score(spec.oom_score_adj, &mut warnings, || builder.build())
             .attempt(|| format!("create container {}", spec.name))
-            .map_err(|refusal| mounts::explained(&bundle, refusal))?;
+            .map_err(|refusal| mounts::explained(&bundle, refusal))
+            .map_err(|refusal| plainly(&spec.name, refusal))?;
         drop(reporter);
         if let Some(console) = console {
             let master = console.receive()?;
@@ -143,7 +144,9 @@ impl Shim {
         let users = self.users();
         let mut rootfs = self.rootfs(spec, bundle, users)?;
         let by_hand = mounter::is_needed();
-        if by_hand {
+        // With users of the pod's own, what is mounted has to be theirs.
+        let ahead = !by_hand && users.is_none();
+        if by_hand || ahead {
             rootfs = mounts::root_in(bundle, rootfs)?;
         }
         let (pid, infra_pid) = match &spec.pid_of {
@@ -166,6 +169,9 @@ impl Shim {
             users: users.map(|users| users.path.as_str()),
         };
         let (mut configuration, warnings) = oci::build(spec, &around)?;
+        if ahead {
+            mounts::make_ahead(&mut configuration, &rootfs)?;
+        }
         if by_hand {
             mounts::take(&mut configuration, &rootfs, bundle)?;
         }
@@ -197,9 +203,14 @@ impl Shim {
     /// Unmounts and removes what a container has in the shim's directory.
     pub(super) fn remove_bundle(&self, id: &str) -> Outcome<()> {
         let bundle = self.dir.join("bundles").join(id);
-        let mut mounted: Vec<_> = mounts_below(&bundle)?;
-        while let Some(path) = mounted.pop() {
+        let mut gone: Vec<String> = Vec::new();
+        for path in mounts_below(&bundle)? {
+            // Some went with what they were mounted below.
+            if gone.iter().any(|gone| Path::new(&path).starts_with(gone)) {
+                continue;
+            }
             super::pod::unmount(&path)?;
+            gone.push(path);
         }
         for dir in [bundle, self.dir.join("state").join(id)] {
             match fs::remove_dir_all(&dir) {
@@ -314,4 +325,12 @@ pub(super) fn with_oom_score<T>(
     // Back to the value of before is always permitted.
     let _ = fs::write(FILE, own.trim());
     made
+}
+
+/// A program that cannot run is told of without the ways that its error took in libcontainer.
+fn plainly(container: &str, refusal: Refusal) -> Refusal {
+    match refusal.0.split_once("error in executing process : ") {
+        Some((_, why)) => Refusal(format!("cannot run container {container}: {why}")),
+        None => refusal,
+    }
 }

@@ -1,11 +1,16 @@
-//! Leaving a container's mounts to this program's own hook, on kernels that libcontainer cannot
-//! mount on: see [`mounter`](crate::shim::mounter).
+//! Which of a container's mounts libcontainer makes, and which are made by other means.
+//!
+//! libcontainer distrusts each step of a path into a container's root, with dozens of system calls
+//! for a mount. The shim asks the kernel once not to be led out of it. So it makes all mounts that
+//! need nothing of the container's own ([`make_ahead`]), below the root from which libcontainer
+//! then takes them along. On kernels that libcontainer cannot mount on, the rest is left to this
+//! program's own hook ([`take`], [`mounter`](crate::shim::mounter)).
 
 use std::env;
 use std::fs;
 use std::path::Path;
 
-use libcontainer::oci_spec::runtime::{HookBuilder, Hooks, Spec};
+use libcontainer::oci_spec::runtime::{HookBuilder, Hooks, Mount, Spec};
 use nix::mount::{MsFlags, mount};
 
 use super::{Attempt, Outcome, Refusal};
@@ -45,6 +50,44 @@ pub(super) fn take(configuration: &mut Spec, rootfs: &str, bundle: &Path) -> Out
     configuration.set_mounts(Some(Vec::new()));
     configuration.set_hooks(Some(hooks));
     Ok(())
+}
+
+/// Makes the mounts that are the same for whoever makes them, and takes them out of the
+/// configuration. For the others, what they are mounted on is made.
+///
+/// # Errors
+/// Naming the mount that failed.
+pub(super) fn make_ahead(configuration: &mut Spec, rootfs: &str) -> Outcome<()> {
+    let mounter = Mounter::new(Path::new(rootfs))?;
+    let mut left: Vec<Mount> = Vec::new();
+    for wanted in configuration.mounts().iter().flatten() {
+        let covered = left
+            .iter()
+            .any(|other| wanted.destination().starts_with(other.destination()));
+        if !covered && is_anybodys(wanted) {
+            mounter.mount(wanted)?;
+            continue;
+        }
+        if !covered {
+            // Should it fail, libcontainer says why.
+            let _ = mounter.place(wanted);
+        }
+        left.push(wanted.clone());
+    }
+    configuration.set_mounts(Some(left));
+    Ok(())
+}
+
+/// Whether a mount shows the same in every namespace of its pod. `/proc` shows the processes, and
+/// `cgroup` the cgroup, of whoever mounts it; what follows the host's later mounts does so only
+/// where libcontainer has made it.
+fn is_anybodys(wanted: &Mount) -> bool {
+    let options = || wanted.options().iter().flatten();
+    match wanted.typ().as_deref() {
+        Some("bind") => !options().any(|option| option == "rslave" || option == "rro"),
+        Some("tmpfs" | "devpts" | "mqueue" | "sysfs") => true,
+        _ => false,
+    }
 }
 
 /// A root in the bundle, where the clearing finds all that is mounted below it.

@@ -73,6 +73,7 @@ pub(super) fn detach(options: &Options) -> Outcome<Side> {
 fn become_shim(options: &Options) -> Outcome<Shim> {
     setsid().attempt(|| "start a session".to_owned())?;
     umask(Mode::from_bits_truncate(0o022));
+    std::env::set_current_dir("/").attempt(|| "leave the daemon's directory".to_owned())?;
     // Containers would inherit the daemon's groups.
     setgroups(&[]).attempt(|| "drop supplementary groups".to_owned())?;
     prctl::set_child_subreaper(true).attempt(|| "become a subreaper".to_owned())?;

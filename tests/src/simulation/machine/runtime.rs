@@ -284,7 +284,10 @@ impl World {
         };
         let known = (instance.container.clone(), instance.attempt);
         held.containers.entry(known).or_insert(container);
-        Some(Fact::ContainerCreated(instance))
+        Some(Fact::ContainerCreated {
+            instance,
+            user: None,
+        })
     }
 
     fn started(&mut self, name: &str, uid: &str, instance: Instance) -> Option<Fact> {

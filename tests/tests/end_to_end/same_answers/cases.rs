@@ -107,6 +107,18 @@ fn patches() -> Vec<Ask> {
         ),
         patch(PatchType::Merge, json!({"data": {"size": 3}})),
         patch(PatchType::Merge, json!({"dta": {}})),
+        patch(PatchType::Strategic, json!({"dta": {"size": [1, null]}})),
+        patch(
+            PatchType::Json,
+            json!([{"op": "add", "path": "/data/size", "value": "2", "vaule": "3"}]),
+        ),
+        Ask::Patch(
+            "configmaps",
+            "a",
+            PatchType::Merge,
+            json!({"dta": {}}),
+            LENIENT,
+        ),
         patch(PatchType::Merge, json!({"metadata": {"name": "b"}})),
         patch(PatchType::Json, json!({"no": "list"})),
         Ask::Create("deployments.apps", deployment(), USUAL),
@@ -273,7 +285,13 @@ pub const CASES: &[Case] = &[
     case(
         "objects are patched",
         patches,
-        &["round", "i:2", "unknown field \\\"dta\\\""],
+        &[
+            "round",
+            "i:2",
+            " \\\"\\\" is invalid: patch: Invalid value: \\\"map[dta:map[size:[1 <nil>]]]\\\": strict \
+             decoding error: unknown field \\\"dta\\\"",
+            "json patch unknown field \\\"[0].vaule\\\"",
+        ],
     ),
     case(
         "objects are applied",

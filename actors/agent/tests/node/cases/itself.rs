@@ -44,6 +44,14 @@ pub async fn a_node_says_of_itself_what_it_was_told() {
     let kept = amount(&has["memory"]) - amount(&gives["memory"]);
     assert_eq!(kept, (64 + 100) << 20);
     assert_eq!(has["cpu"], gives["cpu"]);
+    let status = &made["status"];
+    assert_eq!(
+        status["features"],
+        json!({"supplementalGroupsPolicy": true})
+    );
+    let handlers = status["runtimeHandlers"].as_array().expect("a list");
+    let names = handlers.iter().map(|h| &h["name"]);
+    assert_eq!(names.collect::<Vec<_>>(), ["", "kabuki", "runc"]);
     node.remove().await;
 }
 

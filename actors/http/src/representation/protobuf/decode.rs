@@ -1,5 +1,6 @@
 //! Messages to JSON values.
 
+use super::duration;
 use super::wire::{Fields, Piece};
 use super::{Form, MAGIC, ProtobufError, form, meta};
 use base64::Engine;
@@ -45,16 +46,16 @@ pub(in crate::representation) fn decode(bytes: &[u8]) -> Read<Value> {
     }
     let mut object = match form(&api_version, &kind)? {
         Form::One(message) => structure(raw, message, 0)?,
-        Form::List(item) => list(raw, item)?,
+        Form::List(item) => list(raw, |raw| structure(raw, item, 1))?,
         Form::Partial => partial(raw)?,
-        Form::PartialList => return Err(ProtobufError::Malformed("a list is not taken here")),
+        Form::PartialList => list(raw, partial)?,
     };
     object.insert("apiVersion".to_string(), api_version.into());
     object.insert("kind".to_string(), kind.into());
     Ok(Value::Object(object))
 }
 
-fn list(raw: &[u8], item: &Message) -> Read<Map<String, Value>> {
+fn list(raw: &[u8], item: impl Fn(&[u8]) -> Read<Map<String, Value>>) -> Read<Map<String, Value>> {
     let mut fields = Fields(raw);
     let mut object = Map::new();
     let mut items = Vec::new();
@@ -64,7 +65,7 @@ fn list(raw: &[u8], item: &Message) -> Read<Map<String, Value>> {
                 let metadata = structure(inner, meta("ListMeta")?, 1)?;
                 object.insert("metadata".to_string(), metadata.into());
             }
-            (2, Piece::Bytes(inner)) => items.push(Value::Object(structure(inner, item, 1)?)),
+            (2, Piece::Bytes(inner)) => items.push(Value::Object(item(inner)?)),
             _ => {}
         }
     }
@@ -264,6 +265,7 @@ fn special_value(raw: &[u8], kind: FieldType) -> Read<Option<Value>> {
             };
             Some(time.strftime(form).to_string().into())
         }
+        FieldType::Duration => Some(duration::print(numbers[1]).into()),
         FieldType::StringList => {
             let items: Read<Vec<Value>> = texts
                 .into_iter()

@@ -1,5 +1,6 @@
 //! JSON values to messages.
 
+use super::duration;
 use super::wire::{push_bytes, push_double, push_number};
 use super::{Form, ProtobufError, envelope, form, meta, type_of};
 use base64::Engine;
@@ -203,6 +204,10 @@ fn special_message(value: &Value, kind: FieldType) -> Result<Vec<u8>, ProtobufEr
                 0
             };
             push_number(&mut inner, 2, nanos);
+        }
+        FieldType::Duration => {
+            let nanos = value.as_str().and_then(duration::parse);
+            push_number(&mut inner, 1, nanos.ok_or_else(|| wrong("duration"))?);
         }
         FieldType::StringList => {
             let items = value.as_array().ok_or_else(|| wrong("list"))?;

@@ -4,7 +4,9 @@ use super::recorder::object;
 use super::{Recorder, admin, arrived, ask, client, connect};
 use bytes::Bytes;
 use http::StatusCode;
+use kabuki_model::StatusError;
 use kabuki_model::request::Request;
+use kabuki_model::status::Reason;
 use kabuki_protocol::node::{
     FromNode, LogStream, NodeMetrics, NodeRequest, Outcome, ToNode, Usage,
 };
@@ -61,7 +63,7 @@ async fn a_node_serves_what_a_kubelet_serves() {
         Request::List(list) => assert_eq!(list.fields, "spec.nodeName=a"),
         other => panic!("{other:?}"),
     }
-    for path in ["configz", "exec/shop/web/c", "run/shop/web/c", ""] {
+    for path in ["checkpoint", "exec/shop/web/c", "run/shop/web/c", ""] {
         let refused = ask(&mut client, "GET", &format!("{root}/{path}"), &[], "").await;
         assert_eq!(refused.status, StatusCode::NOT_FOUND, "{path}");
         let message = refused.json()["message"].to_string();
@@ -69,6 +71,31 @@ async fn a_node_serves_what_a_kubelet_serves() {
     }
     let written = ask(&mut client, "POST", &format!("{root}/healthz"), &[], "").await;
     assert_eq!(written.status, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn a_node_says_how_it_is_set_up() {
+    let recorder = world();
+    let mut opened = recorder.listen();
+    let mut client = client(connect(&recorder, arrived(Some(admin()), false))).await;
+    let path = "/api/v1/nodes/a/proxy/configz";
+    for said in [Ok("{\"kubeletconfig\":{}}"), Err(StatusCode::FORBIDDEN)] {
+        let answering = ask(&mut client, "GET", path, &[], "");
+        let node = async {
+            let (request, _input, output) = opened.recv().await.expect("a stream");
+            assert_eq!(request, NodeRequest::Settings);
+            let chunk = match said {
+                Ok(settings) => FromNode::Settings(settings.to_string()),
+                Err(_) => FromNode::Done(Err(StatusError::new(Reason::Forbidden, "no"))),
+            };
+            output.send(chunk).await.expect("somebody reads");
+        };
+        let (answer, ()) = tokio::join!(answering, node);
+        match said {
+            Ok(settings) => assert_eq!(answer.body, settings),
+            Err(code) => assert_eq!(answer.status, code),
+        }
+    }
 }
 
 #[tokio::test]

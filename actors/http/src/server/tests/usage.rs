@@ -2,6 +2,7 @@
 
 use super::recorder::object;
 use super::{Recorder, admin, arrived, ask, client, connect};
+use crate::representation::json_of_protobuf;
 use http::StatusCode;
 use kabuki_model::Stored;
 use kabuki_protocol::node::{ContainerMetrics, NodeMetrics, PodMetrics, Usage};
@@ -80,8 +81,7 @@ async fn figures_are_those_of_the_nodes_that_answer() {
         "items": [own],
     });
     assert_eq!(nodes, list);
-    let protobuf = "application/vnd.kubernetes.protobuf,application/json";
-    let (_, pods) = get(&recorder, "namespaces/shop/pods", protobuf).await;
+    let (_, pods) = get(&recorder, "namespaces/shop/pods", "application/json").await;
     let containers = json!([
         {"name": "c", "usage": {"cpu": "100n", "memory": "10Ki"}},
         {"name": "d", "usage": {"cpu": "150n", "memory": "20Ki"}},
@@ -90,6 +90,28 @@ async fn figures_are_those_of_the_nodes_that_answer() {
     assert_eq!(pods["items"].as_array().map(Vec::len), Some(1));
     let (_, everywhere) = get(&recorder, "pods", "*/*").await;
     assert_eq!(everywhere, pods);
+}
+
+#[tokio::test]
+async fn figures_have_a_form_in_protobuf() {
+    let recorder = world();
+    for path in ["nodes/a", "pods", "namespaces/shop/pods/web"] {
+        let (_, mut plain) = get(&recorder, path, "application/json").await;
+        let mut client = client(connect(&recorder, arrived(Some(admin()), false))).await;
+        let path = format!("{ROOT}/{path}");
+        let accept = "application/vnd.kubernetes.protobuf,application/json";
+        let answer = ask(&mut client, "GET", &path, &[("accept", accept)], "").await;
+        let given = answer.headers.get("content-type").map(|v| v.as_bytes());
+        assert_eq!(given, Some(&b"application/vnd.kubernetes.protobuf"[..]));
+        let read = json_of_protobuf(&answer.body).expect("protobuf");
+        // In protobuf, nothing and an empty structure are the same.
+        let fields = plain.as_object_mut().expect("an object");
+        fields.retain(|_, value| *value != json!({}));
+        let mut read = read;
+        let fields = read.as_object_mut().expect("an object");
+        fields.retain(|_, value| *value != json!({}));
+        assert_eq!(read, plain, "{path}");
+    }
 }
 
 #[tokio::test]

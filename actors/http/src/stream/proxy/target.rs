@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(super) struct Target {
     pod: PodRef,
     port: u16,
+    secure: bool,
 }
 
 impl Target {
@@ -22,6 +23,11 @@ impl Target {
         }
     }
 
+    /// Whether it is spoken to in TLS.
+    pub(super) fn secure(&self) -> bool {
+        self.secure
+    }
+
     /// What the pod is called as.
     pub(super) fn host(&self) -> String {
         format!("{}:{}", self.pod.name, self.port)
@@ -30,50 +36,59 @@ impl Target {
 
 /// Finds the pod and its port.
 pub(super) async fn find(context: &Context) -> Result<Target, StatusError> {
-    let (name, port) = parse(&context.info.name)?;
-    match context.info.resource.as_str() {
-        "services" => behind(context, name, port).await,
+    let resource = context.info.resource.as_str();
+    let Some(Name { secure, name, port }) = parse(&context.info.name) else {
+        let what = resource.strip_suffix('s').unwrap_or(resource);
+        let name = &context.info.name;
+        return Err(StatusError::bad_request(format!(
+            "invalid {what} request {name:?}"
+        )));
+    };
+    let (name, port) = match resource {
+        "services" => behind(context, name, port).await?,
         _ => {
             let pod = read(context, "pods", name).await?;
             let port = port_of_pod(&pod, port).ok_or_else(|| no_port(name, port))?;
-            Ok(target(context, name, port))
+            (name.to_string(), port)
         }
-    }
-}
-
-fn target(context: &Context, name: &str, port: u16) -> Target {
-    Target {
+    };
+    Ok(Target {
         pod: PodRef {
             namespace: context.info.namespace.clone(),
-            name: name.to_string(),
+            name,
         },
         port,
-    }
+        secure,
+    })
+}
+
+/// The parts of a name.
+#[derive(Debug, PartialEq, Eq)]
+struct Name<'a> {
+    secure: bool,
+    name: &'a str,
+    /// A number, a name, or not given.
+    port: &'a str,
 }
 
 fn no_port(name: &str, port: &str) -> StatusError {
     StatusError::unavailable(format!("{name:?} has no port {port:?}"))
 }
 
-/// The name and the port, which may be a number, a name, or not given.
-fn parse(text: &str) -> Result<(&str, &str), StatusError> {
+fn parse(text: &str) -> Option<Name<'_>> {
     let parts: Vec<&str> = text.split(':').collect();
     let (scheme, name, port) = match *parts.as_slice() {
         [name] => ("", name, ""),
         [name, port] => ("", name, port),
         [scheme, name, port] => (scheme, name, port),
-        _ => {
-            return Err(StatusError::bad_request(format!(
-                "invalid proxy name {text:?}"
-            )));
-        }
+        _ => return None,
     };
-    match scheme {
-        "" | "http" => Ok((name, port)),
-        other => Err(StatusError::bad_request(format!(
-            "proxying to {other:?} is not supported, only http; use port-forward"
-        ))),
-    }
+    let secure = match scheme {
+        "" | "http" => false,
+        "https" => true,
+        _ => return None,
+    };
+    (!name.is_empty()).then_some(Name { secure, name, port })
 }
 
 async fn read(context: &Context, resource: &str, name: &str) -> Result<Value, StatusError> {
@@ -105,8 +120,8 @@ fn port_of_pod(pod: &Value, port: &str) -> Option<u16> {
     number(&found["containerPort"])
 }
 
-/// A pod behind a Service that is ready, each in turn.
-async fn behind(context: &Context, name: &str, port: &str) -> Result<Target, StatusError> {
+/// A pod behind a Service that is ready, each in turn, and its port.
+async fn behind(context: &Context, name: &str, port: &str) -> Result<(String, u16), StatusError> {
     /// Which of the pods that are ready is next.
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let service = read(context, "services", name).await?;
@@ -128,9 +143,8 @@ async fn behind(context: &Context, name: &str, port: &str) -> Result<Target, Sta
         .read(context.identity(), list, Freshness::Latest);
     let slices = answer.await?.into_list().unwrap_or_default();
     let slices = slices.items.iter().filter_map(|s| s.to_value().ok());
-    let ready: Vec<Target> = slices
+    let ready: Vec<(String, u16)> = slices
         .flat_map(|slice| ready_pods(&slice, &chosen["name"]))
-        .map(|(pod, port)| target(context, &pod, port))
         .collect();
     let turn = NEXT.fetch_add(1, Ordering::Relaxed) % ready.len().max(1);
     ready.into_iter().nth(turn).ok_or_else(|| {
@@ -171,12 +185,15 @@ mod tests {
 
     #[test]
     fn a_name_may_have_a_scheme_and_a_port() {
-        assert_eq!(parse("web").ok(), Some(("web", "")));
-        assert_eq!(parse("web:80").ok(), Some(("web", "80")));
-        assert_eq!(parse("http:web:www").ok(), Some(("web", "www")));
-        let why = parse("https:web:443").expect_err("refused").message;
-        assert!(why.contains("not supported"), "{why}");
-        assert!(parse("a:b:c:d").is_err());
+        let of = |secure, name, port| Some(Name { secure, name, port });
+        assert_eq!(parse("web"), of(false, "web", ""));
+        assert_eq!(parse("web:80"), of(false, "web", "80"));
+        assert_eq!(parse("http:web:www"), of(false, "web", "www"));
+        assert_eq!(parse("https:web:443"), of(true, "web", "443"));
+        assert_eq!(parse("https:web:"), of(true, "web", ""));
+        for wrong in ["a:b:c:d", "ftp:web:21", "", ":80", "https::443"] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

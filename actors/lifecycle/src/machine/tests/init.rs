@@ -1,7 +1,7 @@
 //! Init containers and sidecars, as Kubernetes documents them.
 
 use super::world::{World, of, pod};
-use crate::machine::{Effect, Fact, PodState, Seen, SeenContainer};
+use crate::machine::{Effect, Fact, PodState, RunsAs, Seen, SeenContainer};
 use crate::probe::ProbeKind;
 use serde_json::{Value, json};
 
@@ -93,6 +93,15 @@ fn a_container_may_have_a_restart_policy_of_its_own() {
     assert!(world.begins("web"));
     world.runs(1);
     world.exits(1, 1);
+    assert_eq!(world.phase(), "Failed");
+    let own = json!({"restartPolicy": "Always", "containers": [{"name": "web", "image": "w",
+        "restartPolicy": "Never", "restartPolicyRules": [
+            {"action": "Restart", "exitCodes": {"operator": "NotIn", "values": [42]}}]}]});
+    let mut world = World::running(own);
+    world.exits(0, 1);
+    assert!(world.begins("web"));
+    world.runs(1);
+    world.exits(1, 42);
     assert_eq!(world.phase(), "Failed");
     let own = json!({"restartPolicy": "Never", "containers": [{"name": "web", "image": "w",
         "restartPolicy": "OnFailure"}]});
@@ -277,4 +286,38 @@ fn an_ephemeral_container_joins_a_running_pod_and_changes_nothing_else() {
     assert!(world.has(&Effect::TeardownSandbox {
         keep_volumes: false
     }));
+}
+
+#[test]
+fn who_a_container_runs_as_and_what_became_of_its_mounts_is_told() {
+    let mounts = json!([
+        {"name": "v", "mountPath": "/a", "readOnly": true, "recursiveReadOnly": "IfPossible"},
+        {"name": "v", "mountPath": "/b", "readOnly": true}, {"name": "v", "mountPath": "/c"}]);
+    let mut world = World::new(json!({"containers": [
+        {"name": "web", "image": "w", "volumeMounts": mounts}, {"name": "z", "image": "w"}]}));
+    world.sandbox();
+    world.image();
+    let user = RunsAs {
+        uid: 33,
+        gid: 55,
+        groups: vec![44, 55],
+    };
+    world.tell(Fact::ContainerCreated {
+        instance: of("web", 0),
+        user: Some(user),
+    });
+    let seen = |name: &str| serde_json::to_value(world.status_of(name)).expect("JSON");
+    let user = json!({"linux": {"uid": 33, "gid": 55, "supplementalGroups": [44, 55]}});
+    assert_eq!(seen("web")["user"], user);
+    assert_eq!(
+        seen("web")["volumeMounts"],
+        json!([
+            {"name": "v", "mountPath": "/a", "readOnly": true, "recursiveReadOnly": "Enabled"},
+            {"name": "v", "mountPath": "/b", "readOnly": true, "recursiveReadOnly": "Disabled"},
+            {"name": "v", "mountPath": "/c"}])
+    );
+    let plain = seen("z");
+    assert!(plain["user"].is_null() && plain["volumeMounts"].is_null());
+    let stored = PodState::from_bytes(&world.machine.state().to_bytes());
+    assert_eq!(stored.as_ref(), Some(world.machine.state()));
 }

@@ -42,7 +42,10 @@ fn a_pod_runs_once_its_container_does() {
         world.events(),
         ["Pulled: Container image \"demo\" already present on machine"]
     );
-    world.tell(Fact::ContainerCreated(instance(0)));
+    world.tell(Fact::ContainerCreated {
+        instance: instance(0),
+        user: None,
+    });
     assert!(world.has(&Effect::StartContainer(instance(0))));
     assert_eq!(
         world.condition("Ready"),
@@ -242,7 +245,10 @@ fn a_deletion_in_between_waits_for_what_has_begun() {
     world.sandbox();
     world.image();
     world.tell(deleted(0));
-    world.tell(Fact::ContainerCreated(instance(0)));
+    world.tell(Fact::ContainerCreated {
+        instance: instance(0),
+        user: None,
+    });
     assert!(world.has(&Effect::RemoveContainer(instance(0))));
     assert!(world.has(&Effect::TeardownSandbox {
         keep_volumes: false
@@ -343,7 +349,10 @@ fn what_cannot_be_set_up_or_started_is_tried_again() {
     world.pass(1);
     world.image();
     assert!(world.has(&Effect::CreateContainer(instance(0))));
-    world.tell(Fact::ContainerCreated(instance(0)));
+    world.tell(Fact::ContainerCreated {
+        instance: instance(0),
+        user: None,
+    });
     let message = "no such file".to_string();
     world.tell(Fact::StartFailed {
         instance: instance(0),
@@ -459,6 +468,13 @@ fn facts_about_other_instances_change_nothing() {
         attempt: 0,
     };
     assert!(world.exits(3, 1).is_empty());
-    assert!(world.tell(Fact::ContainerCreated(other)).is_empty());
+    assert!(
+        world
+            .tell(Fact::ContainerCreated {
+                instance: other,
+                user: None
+            })
+            .is_empty()
+    );
     assert!(world.tell(Fact::VolumesReady).is_empty());
 }

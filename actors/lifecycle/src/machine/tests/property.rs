@@ -155,7 +155,7 @@ impl Node {
             }
             // Nothing is set up in a sandbox that is gone.
             Effect::CreateContainer(instance) if well && self.live.contains_key(&instance) => {
-                self.tell(Fact::ContainerCreated(instance));
+                self.tell(Fact::ContainerCreated { instance, user: None });
             }
             Effect::CreateContainer(instance) => {
                 self.live.remove(&instance);

@@ -105,7 +105,10 @@ impl World {
     /// From an image that is there to a running instance.
     pub fn runs(&mut self, attempt: u32) {
         self.image();
-        self.tell(Fact::ContainerCreated(instance(attempt)));
+        self.tell(Fact::ContainerCreated {
+            instance: instance(attempt),
+            user: None,
+        });
         let at = self.now;
         self.tell(Fact::ContainerStarted {
             instance: instance(attempt),
@@ -194,7 +197,10 @@ impl World {
             "{name} is created: {:?}",
             self.effects
         );
-        self.tell(Fact::ContainerCreated(instance.clone()));
+        self.tell(Fact::ContainerCreated {
+            instance: instance.clone(),
+            user: None,
+        });
         let at = self.now;
         self.tell(Fact::ContainerStarted { instance, at })
     }

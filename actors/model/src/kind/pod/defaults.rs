@@ -120,8 +120,10 @@ pub fn admit_defaults(pod: &mut Pod) {
     let spec = pod.spec.get_or_insert_default();
     fill(&mut spec.service_account_name, "default");
     spec.service_account.clone_from(&spec.service_account_name);
-    spec.priority.get_or_insert(0);
-    fill(&mut spec.preemption_policy, "PreemptLowerPriority");
+    // Where it would ask for something, it is refused: nobody is displaced yet.
+    if *spec.priority.get_or_insert(0) <= 0 {
+        fill(&mut spec.preemption_policy, "PreemptLowerPriority");
+    }
     admit_tolerations(spec);
 }
 

@@ -20,6 +20,12 @@ pub(super) const POD_SPEC: Table<PodSpec> = &[
     ("evictionResponders", |s| some(&s.eviction_responders)),
     ("hostnameOverride", |s| text(&s.hostname_override)),
     ("os", |s| s.os.as_ref().is_some_and(|os| os.name != "linux")),
+    // Nobody makes room for a higher priority yet. With the priority that all have, the default asks
+    // for nothing.
+    ("preemptionPolicy", |s| {
+        s.preemption_policy.as_deref() == Some("PreemptLowerPriority")
+            && s.priority.is_some_and(|p| p > 0)
+    }),
     ("priorityClassName", |s| text(&s.priority_class_name)),
     ("resourceClaims", |s| some(&s.resource_claims)),
     ("schedulingGates", |s| some(&s.scheduling_gates)),
@@ -63,9 +69,6 @@ pub(super) const MOUNT: Table<VolumeMount> = &[
     ("bindMountOptions", |m| some(&m.bind_mount_options)),
     ("mountPropagation", |m| {
         m.mount_propagation.as_deref() == Some("Bidirectional")
-    }),
-    ("recursiveReadOnly", |m| {
-        m.recursive_read_only.as_deref() == Some("Enabled")
     }),
 ];
 

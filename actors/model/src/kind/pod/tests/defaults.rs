@@ -111,6 +111,9 @@ fn defaulting_twice_changes_nothing() {
 
 #[test]
 fn admission_adds_account_priority_and_tolerations() {
+    let mut urgent = pod(json!({"priority": 5}));
+    admit_defaults(&mut urgent);
+    assert_eq!(urgent.spec.and_then(|s| s.preemption_policy), None);
     let mut pod = pod(
         json!({"tolerations": [{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"}]}),
     );

@@ -177,11 +177,31 @@ fn ephemeral_containers_have_no_ports_probes_or_resources() {
         ("ports", json!([{"containerPort": 1}])),
         ("livenessProbe", json!({"exec": {"command": ["a"]}})),
         ("resources", json!({"limits": {"cpu": "1"}})),
+        ("readinessProbe", json!({"exec": {"command": ["a"]}})),
+        ("startupProbe", json!({"exec": {"command": ["a"]}})),
+        (
+            "lifecycle",
+            json!({"preStop": {"exec": {"command": ["a"]}}}),
+        ),
+        (
+            "resizePolicy",
+            json!([{"resourceName": "cpu", "restartPolicy": "NotRequired"}]),
+        ),
+        (
+            "restartPolicyRules",
+            json!([{"action": "Restart", "exitCodes": {"operator": "In", "values": [1]}}]),
+        ),
         ("restartPolicy", json!("Always")),
     ] {
         let text = format!("{at}.{field}: Forbidden: cannot be set for an Ephemeral Container");
         says(&pod(added(json!({field: value}))), &text);
     }
+    let devices = added(json!({"volumeDevices": [{"name": "v", "devicePath": "/d"}]}));
+    let why = "volumeDevices is not supported by this version of Kabuki";
+    says(
+        &pod(devices),
+        &format!("{at}.volumeDevices: Forbidden: {why}"),
+    );
     let text = format!("{at}.targetContainerName: Not found: \"b\"");
     says(&pod(added(json!({"targetContainerName": "b"}))), &text);
     says(

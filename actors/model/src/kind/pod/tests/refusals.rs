@@ -50,6 +50,16 @@ fn fields_of_the_pod_are_refused_by_name() {
 }
 
 #[test]
+fn a_pod_that_others_should_make_room_for_is_refused() {
+    let text = format!("spec.preemptionPolicy: Forbidden: preemptionPolicy {WORDS}");
+    let first = |policy: &str| pod(json!({"priority": 5, "preemptionPolicy": policy}));
+    says(&first("PreemptLowerPriority"), &text);
+    assert_eq!(causes(&first("Never")), Vec::<String>::new());
+    let usual = pod(json!({"priority": 0, "preemptionPolicy": "PreemptLowerPriority"}));
+    assert_eq!(causes(&usual), Vec::<String>::new());
+}
+
+#[test]
 fn fields_of_a_container_are_refused_by_name() {
     let cases = [("volumeDevices", json!([{"name": "v", "devicePath": "/d"}]))];
     for (field, value) in cases {
@@ -125,7 +135,6 @@ fn volumes_and_mounts_are_refused_by_name() {
     for (field, value) in [
         ("bindMountOptions", json!(["noexec"])),
         ("mountPropagation", json!("Bidirectional")),
-        ("recursiveReadOnly", json!("Enabled")),
     ] {
         let mount = json!({"name": "v", "mountPath": "/m", field: value});
         refuses(
@@ -159,6 +168,7 @@ pub(super) fn whole() -> Pod {
         "volumeMounts": [
             {"name": "e", "mountPath": "/e", "subPath": "s/t", "mountPropagation": "HostToContainer"},
             {"name": "c", "mountPath": "/c", "readOnly": true, "recursiveReadOnly": "IfPossible"},
+            {"name": "c", "mountPath": "/d", "readOnly": true, "recursiveReadOnly": "Enabled"},
         ],
     });
     let term = json!({"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}], "matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": ["n"]}]});

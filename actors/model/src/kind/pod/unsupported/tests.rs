@@ -56,7 +56,6 @@ fn every_field_is_honoured_or_refused() {
             "nodeName",
             "nodeSelector",
             "overhead",
-            "preemptionPolicy",
             "priority",
             "resources",
             "restartPolicy",
@@ -145,7 +144,14 @@ fn every_field_is_honoured_or_refused() {
     );
     decided(
         MOUNT,
-        &["mountPath", "name", "readOnly", "subPath", "subPathExpr"],
+        &[
+            "mountPath",
+            "name",
+            "readOnly",
+            "recursiveReadOnly",
+            "subPath",
+            "subPathExpr",
+        ],
     );
     decided(
         VOLUME,
