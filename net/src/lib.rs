@@ -42,4 +42,6 @@ pub use node::{
     AttachRequest, Attached, Attachment, DEFAULT_VNI, DEFAULT_VXLAN_PORT, Disturbances,
     NetworkConfig, NodeNetwork, PeerFailure,
 };
-pub use proxy::{Fate, Pick, ProxyConfig, ServiceNotices, ServiceTable, ServiceTrace, UdpFronts};
+pub use proxy::{
+    Datagrams, Fate, Pick, ProxyConfig, ServiceNotices, ServiceTable, ServiceTrace, UdpFronts,
+};

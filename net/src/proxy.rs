@@ -25,12 +25,12 @@ mod wire;
 use std::collections::BTreeSet;
 use std::io;
 
-use crate::nft::{Conntrack, NetfilterSocket};
+use crate::nft::NetfilterSocket;
 use crate::plan::services::{Delta, Services, Shape};
 use crate::plan::{Cidr, TABLE_NAME};
 use crate::{NetError, NodeNetwork};
 
-pub use connections::UdpFronts;
+pub use connections::{Datagrams, UdpFronts};
 pub use notices::ServiceNotices;
 pub use trace::{Fate, Pick, ServiceTrace};
 
@@ -49,7 +49,6 @@ pub struct ProxyConfig {
 pub struct ServiceTable {
     config: ProxyConfig,
     socket: NetfilterSocket,
-    conntrack: Conntrack,
     /// The shapes that have a chain.
     shapes: BTreeSet<Shape>,
     /// How many there were when unused ones were last removed.
@@ -75,7 +74,6 @@ impl NodeNetwork {
         Ok(ServiceTable {
             config,
             socket: NetfilterSocket::open(netns).map_err(opened)?,
-            conntrack: Conntrack::open(netns).map_err(opened)?,
             shapes: BTreeSet::new(),
             tidied: 0,
         })

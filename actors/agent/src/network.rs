@@ -3,8 +3,8 @@
 
 use kabuki_net::plan::{AddressPool, Cidr, Peer};
 use kabuki_net::{
-    AttachRequest, Disturbances, NetError, Netns, NetworkConfig, NodeNetwork, PeerFailure,
-    ServiceNotices, ServiceTable,
+    AttachRequest, Datagrams, Disturbances, NetError, Netns, NetworkConfig, NodeNetwork,
+    PeerFailure, ServiceNotices, ServiceTable,
 };
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -140,6 +140,11 @@ impl PodNetwork {
     /// The services in the packet filter. Blocks shortly.
     pub fn services(&self, ranges: Vec<Cidr>) -> Result<ServiceTable, NetError> {
         self.net.services(ranges)
+    }
+
+    /// The node's UDP connections. Blocks shortly.
+    pub fn datagrams(&self) -> Result<Datagrams, NetError> {
+        self.net.datagrams()
     }
 
     /// Changes of the packet filter by others than the socket with this number. Blocks shortly.

@@ -13,6 +13,7 @@
 mod health;
 mod kernel;
 mod ports;
+mod stale;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ use kabuki_net::{NetError, ServiceTrace};
 use kernel::{Kernel, Task};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use ractor_cluster::RactorMessage;
+use stale::Stale;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -195,7 +197,8 @@ impl Proxy {
         };
         Worker::spawn("services", JOBS, move || {
             let table = network.services(ranges.clone())?;
-            Ok::<_, NetError>(Kernel::new(table, directory.clone(), view.clone()))
+            let stale = Stale::spawn(network.datagrams()?)?;
+            Ok::<_, NetError>(Kernel::new(table, stale, directory.clone(), view.clone()))
         })
     }
 }

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::{ServiceTable, failed};
-use crate::NetError;
-use crate::nft::Connection;
+use super::failed;
+use crate::nft::{Connection, Conntrack};
 use crate::plan::services::{Delta, EntryKey, FrontKey, Owner, Services, Target, UDP};
+use crate::{NetError, NodeNetwork};
 
 /// Where UDP connections may lead, of the fronts that a change concerns.
 #[derive(Debug, Default)]
@@ -75,6 +75,12 @@ impl UdpFronts {
         Self::concerned(&every, services.owners(), services).unwrap_or_default()
     }
 
+    /// Takes over what is known later: where each of its fronts leads now.
+    pub fn merge(&mut self, newer: Self) {
+        self.addresses.extend(newer.addresses);
+        self.node_ports.extend(newer.node_ports);
+    }
+
     fn is_stale(&self, connection: &Connection, is_own: impl Fn(Ipv4Addr) -> bool) -> bool {
         let (address, port) = connection.answered_by;
         let target = Target { address, port };
@@ -88,7 +94,26 @@ impl UdpFronts {
     }
 }
 
-impl ServiceTable {
+/// The kernel's UDP connections. To look at them takes it milliseconds, also when there are none.
+pub struct Datagrams {
+    conntrack: Conntrack,
+}
+
+impl NodeNetwork {
+    /// The UDP connections of this node. Blocks shortly.
+    ///
+    /// # Errors
+    /// When a socket cannot be opened.
+    pub fn datagrams(&self) -> Result<Datagrams, NetError> {
+        let conntrack = Conntrack::open(self.netns()).map_err(|source| NetError::Socket {
+            purpose: "connections",
+            source,
+        })?;
+        Ok(Datagrams { conntrack })
+    }
+}
+
+impl Datagrams {
     /// Forgets UDP connections to these fronts that lead elsewhere than to their endpoints. Says
     /// how many there were. `own` are the node's addresses.
     ///

@@ -16,7 +16,7 @@ use kabuki_model::service::{
     SliceRecord, TrafficDistribution, TrafficPolicy,
 };
 use kabuki_net::plan::services::{NodeView, Owner, Primary, Services, service_plan};
-use kabuki_net::{Netns, ServiceTable, ServiceTrace};
+use kabuki_net::{Datagrams, Netns, ServiceTable, ServiceTrace};
 use tokio::io::AsyncWriteExt;
 
 use crate::world::{Node, PATIENCE, Pod, block, ip, listen};
@@ -29,6 +29,7 @@ pub const HERE: &str = "here";
 /// The services of a node.
 pub struct Proxy {
     pub table: ServiceTable,
+    pub datagrams: Datagrams,
     pub services: Services,
 }
 
@@ -37,6 +38,7 @@ impl Proxy {
     pub fn new(node: &Node) -> Self {
         let mut proxy = Self {
             table: node.network.services(vec![block(RANGE)]).unwrap(),
+            datagrams: node.network.datagrams().unwrap(),
             services: Services::default(),
         };
         proxy.table.rebuild(&proxy.services, true).unwrap();

@@ -104,11 +104,11 @@ async fn once(wanted: &HttpGet) -> Result<(Head, Vec<u8>), String> {
     let to = joined(&wanted.host, wanted.port);
     let stream = TcpStream::connect((wanted.host.as_str(), wanted.port)).await;
     let stream = stream.map_err(|e| format!("dial tcp {to}: connect: {}", worded(&e)))?;
-    // The request is one small segment, which need not wait for more.
-    let _ = stream.set_nodelay(true);
     match wanted.tls {
+        // Nothing is under way that its one small segment could wait for.
         false => exchange(stream, wanted).await,
         true => {
+            let _ = stream.set_nodelay(true);
             let stream = tls::connect(stream, &wanted.host, &[]).await;
             exchange(stream.map_err(|e| worded(&e))?, wanted).await
         }

@@ -2,6 +2,7 @@
 
 use super::health::Health;
 use super::ports::PodPorts;
+use super::stale::Stale;
 use crate::directory::{Changes, DirectoryHandle};
 use kabuki_model::service::{Known, ServiceEntry, ServiceKey, SliceRecord};
 use kabuki_net::plan::services::{
@@ -38,6 +39,7 @@ pub(super) struct Done {
 /// The thread's state.
 pub(super) struct Kernel {
     table: ServiceTable,
+    stale: Stale,
     directory: DirectoryHandle,
     view: NodeView,
     services: Services,
@@ -46,9 +48,15 @@ pub(super) struct Kernel {
 }
 
 impl Kernel {
-    pub fn new(table: ServiceTable, directory: DirectoryHandle, view: NodeView) -> Self {
+    pub fn new(
+        table: ServiceTable,
+        stale: Stale,
+        directory: DirectoryHandle,
+        view: NodeView,
+    ) -> Self {
         Self {
             table,
+            stale,
             directory,
             view,
             services: Services::default(),
@@ -209,17 +217,14 @@ impl Kernel {
         ports.into_iter().filter(changed).collect()
     }
 
-    /// Datagrams must not go on to endpoints that are gone. Failing at it harms nothing else.
+    /// Datagrams must not go on to endpoints that are gone.
     fn forget_stale(&mut self, delta: &Delta, owners: &[Owner], all: bool, own: &[IpAddr]) {
         let fronts = match all {
             true => Some(UdpFronts::all(&self.services)),
             false => UdpFronts::concerned(delta, owners, &self.services),
         };
-        let Some(fronts) = fronts else { return };
-        match self.table.forget_stale(&fronts, own) {
-            Ok(0) => {}
-            Ok(count) => tracing::debug!(count, "connections without endpoint were forgotten"),
-            Err(error) => tracing::warn!(%error, "datagrams may go to endpoints that are gone"),
+        if let Some(fronts) = fronts {
+            self.stale.forget(fronts, own);
         }
     }
 

@@ -70,11 +70,11 @@ fn a_client_leaves_an_endpoint_that_is_gone_with_its_next_datagram() {
         // Without more, the kernel keeps to what it knows.
         assert_eq!(question(&socket).await.unwrap(), 1);
         let fronts = UdpFronts::concerned(&delta, [&owner], &proxy.services).unwrap();
-        assert_eq!(proxy.table.forget_stale(&fronts, &[]).unwrap(), 1);
+        assert_eq!(proxy.datagrams.forget_stale(&fronts, &[]).unwrap(), 1);
         assert_eq!(question(&socket).await.unwrap(), 2);
         assert_eq!(question(&bystander).await.unwrap(), 1);
         let all = UdpFronts::all(&proxy.services);
-        assert_eq!(proxy.table.forget_stale(&all, &[]).unwrap(), 0);
+        assert_eq!(proxy.datagrams.forget_stale(&all, &[]).unwrap(), 0);
     });
 }
 
@@ -92,7 +92,7 @@ fn datagrams_of_a_service_that_went_are_refused() {
         let delta = proxy.services.update(vec![(owner.clone(), Vec::new())]);
         proxy.table.apply(&delta, &proxy.services).unwrap();
         let fronts = UdpFronts::concerned(&delta, [&owner], &proxy.services).unwrap();
-        assert_eq!(proxy.table.forget_stale(&fronts, &[]).unwrap(), 1);
+        assert_eq!(proxy.datagrams.forget_stale(&fronts, &[]).unwrap(), 1);
         let told = question(&socket).await.unwrap_err();
         assert_eq!(told.kind(), std::io::ErrorKind::ConnectionRefused);
     });
