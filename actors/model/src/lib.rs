@@ -38,6 +38,7 @@ pub mod allocation;
 pub mod bootstrap_token;
 pub mod codec;
 pub mod command;
+pub mod duration;
 pub mod event;
 pub mod explain;
 pub mod hash;

@@ -3,8 +3,8 @@
 //! protobuf representation all read this one table.
 //!
 //! The table is `schema/kubernetes.txt`: facts of the public API, taken from the struct tags and
-//! markers of the modules `k8s.io/api`, `k8s.io/apimachinery` and `k8s.io/metrics` (v0.37) and checked against the
-//! typed schema of `k8s.io/client-go`'s apply configurations. To make it anew: for every struct of
+//! markers of the modules `k8s.io/api`, `k8s.io/apimachinery` and `k8s.io/metrics` (v0.37) and
+//! checked against the typed schema of `k8s.io/client-go`'s apply configurations. To make it anew: for every struct of
 //! a served group, print a line
 //!
 //! ```text

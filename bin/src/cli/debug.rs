@@ -270,7 +270,9 @@ fn customised(container: Value, name: &str, fields: &Value) -> Outcome<Value> {
     fields["name"] = name.into();
     let patched = kabuki_model::patch::apply(PatchType::Strategic, &pod(container), &pod(fields));
     let mut patched = patched.map_err(|error| Failure::new(error.to_string()))?;
-    Ok(patched["spec"]["ephemeralContainers"][0].take())
+    let made = patched.pointer_mut("/spec/ephemeralContainers/0");
+    let made = made.map(Value::take).filter(Value::is_object);
+    made.ok_or_else(|| Failure::new("--custom leaves nothing of the container"))
 }
 
 /// Waits until the container runs or has ended; says at once why it cannot be set up.
@@ -370,6 +372,8 @@ mod tests {
             (&all["image"], &all["workingDir"]),
             (&json!("i"), &json!("/w"))
         );
+        let gone = customised(all.clone(), "look", &json!({"$patch": "delete"}));
+        assert!(gone.is_err(), "{gone:?}");
         let named = all["env"].as_array().into_iter().flatten();
         let mut names: Vec<_> = named.filter_map(|e| e["name"].as_str()).collect();
         names.sort_unstable();

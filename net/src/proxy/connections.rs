@@ -115,20 +115,28 @@ impl NodeNetwork {
 
 impl Datagrams {
     /// Forgets UDP connections to these fronts that lead elsewhere than to their endpoints. Says
-    /// how many there were. `own` are the node's addresses.
+    /// how many there were. `own` are the node's addresses. When all have been looked at,
+    /// `meanwhile` adds to the fronts what has changed: a connection that is right by now stays.
     ///
     /// # Errors
     /// When the kernel's connections cannot be read or removed.
-    pub fn forget_stale(&mut self, fronts: &UdpFronts, own: &[IpAddr]) -> Result<usize, NetError> {
+    pub fn forget_stale(
+        &mut self,
+        fronts: &mut UdpFronts,
+        own: &[IpAddr],
+        meanwhile: impl FnOnce(&mut UdpFronts),
+    ) -> Result<usize, NetError> {
         if fronts.addresses.is_empty() && fronts.node_ports.is_empty() {
             return Ok(0);
         }
         let is_own = |address: Ipv4Addr| own.contains(&IpAddr::V4(address));
         let forget = |error| failed("forget connections of", error);
-        let stale = self
+        let mut stale = self
             .conntrack
             .connections(UDP, |connection| fronts.is_stale(connection, is_own))
             .map_err(forget)?;
+        meanwhile(fronts);
+        stale.retain(|connection| fronts.is_stale(connection, is_own));
         for connection in &stale {
             self.conntrack.forget(connection).map_err(forget)?;
         }

@@ -12,8 +12,8 @@ use rustix::mount::{
 /// a container's start and of each process that is executed in one.
 ///
 /// The kernel does so for as long as any hierarchy has the option `favordynmods` (Control Group
-/// v2, "Mounting"). The one here has no controllers and is mounted nowhere: the host's own stay as
-/// they are, and nothing is left when the daemon ends.
+/// v2, "Mounting"); 6.18, once asked, goes on until it boots. The one here has no controllers and is
+/// mounted nowhere: the host's own stay as they are, and it is gone when the daemon ends.
 #[derive(Debug)]
 pub struct SwiftMoves {
     _hierarchy: OwnedFd,

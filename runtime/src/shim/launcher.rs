@@ -175,8 +175,16 @@ impl ShimLauncher {
         if matches!(status, WaitStatus::Exited(_, 0)) {
             return Ok(near);
         }
-        let words = last_words(&dir).unwrap_or_else(|| format!("{status:?}"));
+        let words = last_words(&dir).unwrap_or_else(|| ending(status));
         Err(io::Error::other(words))
+    }
+}
+
+fn ending(status: WaitStatus) -> String {
+    match status {
+        WaitStatus::Exited(_, code) => format!("exit status {code}"),
+        WaitStatus::Signaled(_, signal, _) => format!("ended by {signal}"),
+        other => format!("{other:?}"),
     }
 }
 

@@ -61,9 +61,10 @@ pub(super) fn write(
     let spec = scale.get("spec").and_then(Value::as_object);
     let replicas = spec.and_then(|s| s.get("replicas")).cloned();
     let replicas = replicas.unwrap_or_default();
-    if let Some(message) = schema::find("autoscaling/v1", "Scale") {
-        draft::look_at_message(message, ("Scale", "v1"), scale, options, faults)?;
-    }
+    let Some(message) = schema::find("autoscaling/v1", "Scale") else {
+        return Err(StatusError::internal("Scale is not among the types"));
+    };
+    draft::look_at_message(message, ("Scale", "v1"), scale, options, faults)?;
     faults.judge_as("Scale", "v1", options)?;
     let wanted = match &replicas {
         // Absent replicas are zero in `autoscaling/v1`.

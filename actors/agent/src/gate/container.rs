@@ -8,7 +8,6 @@ use kabuki_lifecycle::containers::{self, Role};
 use kabuki_lifecycle::machine::Life;
 use kabuki_model::{ObjectKey, Resource, StatusError};
 use kabuki_protocol::node::PodRef;
-
 use kabuki_runtime::{ContainerState, ShimClient, ShimError, ShimEvents};
 use std::sync::Arc;
 

@@ -4,7 +4,7 @@
 use crate::config::{AgentConfig, Reserved};
 use crate::{lease, node};
 use kabuki_lifecycle::eviction::{Amount, Signal};
-use kabuki_model::Quantity;
+use kabuki_model::{Quantity, duration};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -92,26 +92,13 @@ fn bytes(amount: u64) -> String {
     Quantity::from_bytes(i64::try_from(amount).unwrap_or(i64::MAX)).to_string()
 }
 
-/// `1h0m0s`, `5m0s`, `10s`: as Go writes whole seconds.
 fn length(length: Duration) -> String {
-    let seconds = length.as_secs();
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds}s"),
-        (0, minutes, seconds) => format!("{minutes}m{seconds}s"),
-        (hours, minutes, seconds) => format!("{hours}h{minutes}m{seconds}s"),
-    }
+    duration::print(i64::try_from(length.as_nanos()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lengths_are_written_as_in_go() {
-        for (seconds, text) in [(0, "0s"), (59, "59s"), (300, "5m0s"), (3661, "1h1m1s")] {
-            assert_eq!(length(Duration::from_secs(seconds)), text);
-        }
-    }
 
     #[test]
     fn what_is_kept_from_pods_is_shown() {

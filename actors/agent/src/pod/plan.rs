@@ -105,8 +105,7 @@ pub(super) fn plan(
         rootfs: RootSpec::Overlay {
             lower: root
                 .lower
-                .iter()
-                .cloned()
+                .into_iter()
                 .chain(places)
                 .map(|p| text(&p))
                 .collect(),

@@ -48,17 +48,28 @@ impl Stale {
 }
 
 fn work(mut datagrams: Datagrams, received: &Receiver<Wanted>) {
-    while let Ok(mut wanted) = received.recv() {
+    let mut unseen: Option<Wanted> = None;
+    while let Some(mut wanted) = unseen.take().or_else(|| received.recv().ok()) {
         for newer in received.try_iter() {
             wanted.fronts.merge(newer.fronts);
             wanted.own = newer.own;
         }
         let begun = Instant::now();
-        match datagrams.forget_stale(&wanted.fronts, &wanted.own) {
+        let mut newest = None;
+        let meanwhile = |fronts: &mut UdpFronts| {
+            for newer in received.try_iter() {
+                fronts.merge(newer.fronts);
+                newest = Some(newer.own);
+            }
+        };
+        match datagrams.forget_stale(&mut wanted.fronts, &wanted.own, meanwhile) {
             Ok(0) => {}
             Ok(count) => tracing::debug!(count, "connections without endpoint were forgotten"),
             Err(error) => tracing::warn!(%error, "datagrams may go to endpoints that are gone"),
         }
+        // What came while they were looked at asks for another look.
+        let Wanted { fronts, .. } = wanted;
+        unseen = newest.map(|own| Wanted { fronts, own });
         std::thread::sleep(begun.elapsed() * REST);
     }
 }

@@ -6,7 +6,6 @@
 //! object in its envelope inside.
 
 mod decode;
-mod duration;
 mod encode;
 pub(crate) mod wire;
 

@@ -1,5 +1,6 @@
 //! Delays that double.
 
+use kabuki_model::duration;
 use serde::{Deserialize, Serialize};
 
 /// How often something failed in a row, from which the next delay follows.
@@ -50,21 +51,7 @@ impl Backoff {
 
 /// A delay as Go prints durations: `10s`, `1m20s`, `5m0s`.
 pub(super) fn shown(ms: i64) -> String {
-    let seconds = ms / 1000;
-    let (minutes, rest) = (seconds / 60, seconds % 60);
-    match (minutes, ms % 1000) {
-        (0, 0) => format!("{rest}s"),
-        (0, millis) if rest == 0 => format!("{millis}ms"),
-        (0, millis) => format!("{}s", trimmed(rest, millis)),
-        (minutes, 0) => format!("{minutes}m{rest}s"),
-        (minutes, millis) => format!("{minutes}m{}s", trimmed(rest, millis)),
-    }
-}
-
-fn trimmed(seconds: i64, millis: i64) -> String {
-    format!("{seconds}.{millis:03}")
-        .trim_end_matches('0')
-        .to_string()
+    duration::print(ms.saturating_mul(1_000_000))
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! Messages to JSON values.
 
-use super::duration;
 use super::wire::{Fields, Piece};
 use super::{Form, MAGIC, ProtobufError, form, meta};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use kabuki_model::duration;
 use kabuki_model::schema::{self, Arity, Field, FieldType, Message, Presence};
 use serde_json::{Map, Value, json};
 

@@ -1,11 +1,11 @@
 //! JSON values to messages.
 
-use super::duration;
 use super::wire::{push_bytes, push_double, push_number};
 use super::{Form, ProtobufError, envelope, form, meta, type_of};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use kabuki_model::duration;
 use kabuki_model::schema::{self, Arity, Field, FieldType, Message};
 use serde_json::{Map, Value};
 

@@ -1,4 +1,4 @@
-//! Lengths of time as Go writes and reads them: `1h15m30.5s`, `300ms`.
+//! Lengths of time as Go writes and reads them (`time.Duration`): `1h15m30.5s`, `300ms`.
 
 /// The units, the longest first, with their nanoseconds.
 const UNITS: &[(&str, i128)] = &[
@@ -13,7 +13,7 @@ const UNITS: &[(&str, i128)] = &[
 ];
 
 /// The nanoseconds of a text; `None` for what is no length of time, or too long for one.
-pub(super) fn parse(text: &str) -> Option<i64> {
+pub fn parse(text: &str) -> Option<i64> {
     let (sign, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (-1, rest),
         None => (1, text.strip_prefix('+').unwrap_or(text)),
@@ -54,7 +54,7 @@ fn amount(number: &str, worth: i128) -> Option<i128> {
 }
 
 /// Nanoseconds as a text.
-pub(super) fn print(nanos: i64) -> String {
+pub fn print(nanos: i64) -> String {
     let sign = if nanos < 0 { "-" } else { "" };
     let nanos = nanos.unsigned_abs();
     match nanos {
