@@ -37,7 +37,7 @@ fn main() -> anyhow::Result<()> {
     let port = serve(&daemon, &asked)?;
     let pods = count(PODS);
     for number in 0..pods {
-        daemon.apply(&pod(&format!("p{number}"), port));
+        daemon.apply(&pod(&format!("p{number}"), &probe(number, port)));
     }
     let probed = || asked.lock().unwrap_or_else(PoisonError::into_inner).len();
     until("every pod is probed", LIMIT, || {
@@ -69,6 +69,18 @@ fn main() -> anyhow::Result<()> {
     let ready = daemon.ok(&["get", "pods", "--no-headers"]);
     let ready = ready.lines().filter(|line| line.contains("1/1")).count();
     table.value("ready, while one hangs", ready.to_string(), "all but one");
+    daemon.ok(&["delete", "pods", "--all"]);
+    for number in 0..pods {
+        daemon.apply(&pod(&format!("q{number}"), ""));
+    }
+    until("every pod runs", LIMIT, || {
+        let shown = daemon.ok(&["get", "pods", "--no-headers"]);
+        (shown.matches("1/1").count() == pods).then_some(())
+    });
+    std::thread::sleep(PERIOD * 3);
+    let bare = processor(pid, WATCHED);
+    let bare = format!("{:.1} %", bare * 100.0);
+    table.value("the daemon with pods that have no probe", bare, "");
     table.print();
     Ok(())
 }
@@ -115,12 +127,17 @@ fn lateness(asked: &Asked) -> Vec<Duration> {
         .collect()
 }
 
-fn pod(name: &str, port: u16) -> String {
+fn probe(number: usize, port: u16) -> String {
+    format!(
+        "    readinessProbe:\n      periodSeconds: 1\n      timeoutSeconds: 1\n      \
+         httpGet: {{host: 127.0.0.1, port: {port}, path: /p{number}}}\n"
+    )
+}
+
+fn pod(name: &str, probe: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  \
          terminationGracePeriodSeconds: 0\n  containers:\n  - name: main\n    image: busybox\n    \
-         imagePullPolicy: IfNotPresent\n    command: [sleep, '100000']\n    readinessProbe:\n      \
-         periodSeconds: 1\n      timeoutSeconds: 1\n      \
-         httpGet: {{host: 127.0.0.1, port: {port}, path: /{name}}}\n"
+         imagePullPolicy: IfNotPresent\n    command: [sleep, '100000']\n{probe}"
     )
 }

@@ -6,7 +6,7 @@
 //! | `http` | one GET, as Kubernetes' prober does it |
 //! | `grpc` | one health check over HTTP/2 |
 //! | `exec` | one command in a container |
-//! | `work` | a task for each probe that is to run |
+//! | `work` | a task for each probe that is to run, and their thread |
 //!
 //! What is due and what results mean is decided in `lifecycle::probe`. Each probe is a task of its
 //! own with a limit on every attempt, so one that hangs holds nobody up. The pod's actor hears
@@ -20,7 +20,7 @@ mod tls;
 mod work;
 
 pub(crate) use action::{Action, Around};
-pub(crate) use work::Probes;
+pub(crate) use work::{ProbeThread, Probes};
 
 /// The longest answer that is read, in bytes.
 const ANSWER_MAX: usize = 10 << 10;

@@ -11,6 +11,7 @@ use crate::names::NamesHandle;
 use crate::network::PodNetwork;
 use crate::node::Zone;
 use crate::pressure::PressureBoard;
+use crate::probe::ProbeThread;
 use crate::proxy::ProxyHandle;
 use crate::room::Room;
 use crate::spare::SpareHandle;
@@ -25,7 +26,6 @@ use kabuki_model::kind::pod::Totals;
 use kabuki_protocol::ApiHandle;
 use kabuki_runtime::{Cgroups, ShimClient, ShimLauncher, SwiftMoves};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -58,6 +58,7 @@ pub(crate) struct Services {
     pub cpus: Cpus,
     /// What pods may have that are to be resized.
     pub room: Room,
+    pub probes: ProbeThread,
     /// Config maps and secrets that running pods show.
     pub objects: Objects,
     pub cgroups: Cgroups,
@@ -71,7 +72,7 @@ pub(crate) struct Services {
 #[derive(Clone, Default)]
 pub(crate) struct Registry {
     held: Arc<Mutex<HashMap<String, Arc<PodEntry>>>>,
-    whole: Arc<AtomicBool>,
+    whole: Arc<watch::Sender<bool>>,
 }
 
 /// What is known of one pod outside of its actor.
@@ -107,12 +108,12 @@ impl Registry {
     /// then is what no pod in here uses known to be unused.
     pub fn is_whole(&self) -> bool {
         let looked_at = || self.held().values().all(|entry| entry.state().is_some());
-        self.whole.load(Ordering::Acquire) && looked_at()
+        *self.whole.borrow() && looked_at()
     }
 
     /// Every pod has been seen.
     pub fn set_whole(&self) {
-        self.whole.store(true, Ordering::Release);
+        self.whole.send_replace(true);
     }
 
     pub fn get(&self, uid: &str) -> Option<Arc<PodEntry>> {
@@ -132,6 +133,22 @@ impl Registry {
             .collect();
         found.sort_by_key(|e| e.pod().metadata.deletion_timestamp.is_some());
         found.first().map(|e| Arc::clone(e))
+    }
+
+    /// As [`Self::named`]. While not every pod has been seen, one that is not known may still come,
+    /// and what runs of one that is may not be known: both are waited for.
+    pub async fn find(&self, namespace: &str, name: &str) -> Option<Arc<PodEntry>> {
+        let entry = match self.named(namespace, name) {
+            Some(entry) => entry,
+            None => {
+                // Fails only when the registry is gone.
+                let _ = self.whole.subscribe().wait_for(|whole| *whole).await;
+                self.named(namespace, name)?
+            }
+        };
+        // Fails only when the entry is gone.
+        let _ = entry.changes().wait_for(|_| entry.state().is_some()).await;
+        Some(entry)
     }
 
     pub fn insert(&self, entry: Arc<PodEntry>) {
@@ -232,5 +249,47 @@ impl PodEntry {
     /// The directory of its logs: `NAMESPACE_NAME_UID`.
     pub fn log_dir(&self) -> String {
         format!("{}_{}_{}", self.namespace, self.name, self.uid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+    use kabuki_lifecycle::PodMachine;
+
+    fn entry(name: &str) -> Arc<PodEntry> {
+        let metadata = ObjectMeta {
+            namespace: Some("default".to_string()),
+            name: Some(name.to_string()),
+            ..ObjectMeta::default()
+        };
+        let pod = Pod {
+            metadata,
+            ..Pod::default()
+        };
+        Arc::new(PodEntry::new(name, Arc::new(pod), None))
+    }
+
+    #[tokio::test]
+    async fn a_pod_is_looked_for_until_all_are_known_and_what_runs_of_it_is() {
+        let registry = Registry::default();
+        let mut web = Box::pin(registry.find("default", "web"));
+        let mut none = Box::pin(registry.find("default", "none"));
+        assert!((&mut web).now_or_never().is_none(), "it may still come");
+        assert!((&mut none).now_or_never().is_none(), "it may still come");
+        let entry = entry("web");
+        registry.insert(entry.clone());
+        registry.set_whole();
+        assert!(none.await.is_none());
+        assert!(
+            (&mut web).now_or_never().is_none(),
+            "nothing is known of it"
+        );
+        let machine = PodMachine::new(entry.pod(), Host::default(), jiff::Timestamp::UNIX_EPOCH);
+        entry.set_state(machine.state().clone());
+        let found = web.await.expect("it is there");
+        assert_eq!(found.name, "web");
     }
 }

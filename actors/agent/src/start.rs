@@ -15,6 +15,7 @@ use crate::node::{self, Machine, ReservedError, Zone};
 use crate::peers;
 use crate::pod::places;
 use crate::pressure::{self, PressureBoard};
+use crate::probe::ProbeThread;
 use crate::proxy::ProxyHandle;
 use crate::room::Room;
 use crate::services::{PodEntry, Registry, Services};
@@ -69,6 +70,9 @@ pub enum OpenError {
     /// More is kept from pods than there is.
     #[error(transparent)]
     Reserved(#[from] ReservedError),
+    /// The thread of the probes cannot be started.
+    #[error("thread of the probes: {0}")]
+    Thread(#[source] io::Error),
     /// The work ended before it was done.
     #[error("opening the node was cut short: {0}")]
     CutShort(String),
@@ -156,6 +160,7 @@ impl NodeAgent {
             capacity: machine.resources.clone(),
             room: Room::new(pods.clone(), &allocatable, cpus.is_static()),
             cpus,
+            probes: ProbeThread::start().map_err(OpenError::Thread)?,
             allocatable,
             network,
             directory,

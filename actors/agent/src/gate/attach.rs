@@ -16,7 +16,7 @@ pub(super) async fn open(
     services: &Services,
     request: AttachRequest,
 ) -> Result<NodeStream, StatusError> {
-    let entry = container::pod(services, &request.pod)?;
+    let entry = container::pod(services, &request.pod).await?;
     let name = container::named(&entry, &request.container)?;
     let instance = container::running(&entry, &name)?;
     let pod = entry.pod();

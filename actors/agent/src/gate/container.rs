@@ -10,13 +10,27 @@ use kabuki_model::{ObjectKey, Resource, StatusError};
 use kabuki_protocol::node::PodRef;
 use kabuki_runtime::{ContainerState, ShimClient, ShimError, ShimEvents};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Names the container that is meant when none is named.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
+/// An agent that has just begun knows within this time what its predecessor left running.
+const LEARN_LIMIT: Duration = Duration::from_secs(10);
+
 /// The pod of that name on this node.
-pub(super) fn pod(services: &Services, wanted: &PodRef) -> Result<Arc<PodEntry>, StatusError> {
-    let found = services.pods.named(&wanted.namespace, &wanted.name);
+pub(super) async fn pod(
+    services: &Services,
+    wanted: &PodRef,
+) -> Result<Arc<PodEntry>, StatusError> {
+    let found = services.pods.find(&wanted.namespace, &wanted.name);
+    let found = tokio::time::timeout(LEARN_LIMIT, found).await;
+    let found = found.map_err(|_| {
+        StatusError::unavailable(format!(
+            "node {} has just started and does not know yet what runs on it; try again",
+            services.config.node_name
+        ))
+    })?;
     found.ok_or_else(|| {
         let key = ObjectKey::new(Resource::PODS, &wanted.namespace, &wanted.name);
         StatusError::not_found(&key)

@@ -25,7 +25,7 @@ pub(super) async fn open(
             "you must specify at least 1 command for the container",
         ));
     }
-    let entry = container::pod(services, &request.pod)?;
+    let entry = container::pod(services, &request.pod).await?;
     let name = container::named(&entry, &request.container)?;
     let instance = container::running(&entry, &name)?;
     let (client, events) = container::connect(services, &entry, &instance).await?;

@@ -21,7 +21,7 @@ pub(super) async fn open(
     pod: &PodRef,
     port: u16,
 ) -> Result<NodeStream, StatusError> {
-    let entry = container::pod(services, pod)?;
+    let entry = container::pod(services, pod).await?;
     let shim = entry
         .shim()
         .ok_or_else(|| StatusError::bad_request("the pod does not run"))?;

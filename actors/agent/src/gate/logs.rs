@@ -26,7 +26,7 @@ pub(super) async fn open(
     services: &Arc<Services>,
     request: LogRequest,
 ) -> Result<NodeStream, StatusError> {
-    let entry = container::pod(services, &request.pod)?;
+    let entry = container::pod(services, &request.pod).await?;
     let name = container::only(&entry, &request.container)?;
     let instance = choose(&entry, &name, request.previous)?;
     let path = log_file(services, &entry, &instance);

@@ -253,7 +253,8 @@ impl PodActor {
                 instance,
             };
             let (wanted, adopted) = (machine.probes(), state.adopted);
-            state.probes.set(wanted, adopted, around, myself);
+            let thread = &self.services.probes;
+            state.probes.set(wanted, adopted, around, myself, thread);
             state.adopted = false;
         }
         self.store(myself, state);

@@ -10,6 +10,10 @@ const PERIOD_S: i32 = 10;
 const FAILURES: i32 = 3;
 const TIMEOUT_S: i32 = 1;
 
+/// Attempts after the first fall on multiples of this, so that those of a node's many probes come
+/// together: waking up for each alone costs more than the probe itself.
+const BEAT_MS: u64 = 50;
+
 /// What came of performing a probe once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -50,7 +54,7 @@ pub struct Prober {
 impl Prober {
     /// A probe of an instance that has run for `age_ms`. `held` is what it came to before. After
     /// a restart of the agent (`adopted`) it goes on in its old rhythm, so that the probes of
-    /// many pods do not all come at once.
+    /// many pods do not all come at once. All probes of a node must have the same clock.
     pub fn new(
         kind: ProbeKind,
         probe: &Probe,
@@ -72,13 +76,14 @@ impl Prober {
             None if adopted => period_ms - (age_ms - delay_ms) % period_ms,
             None => 0,
         };
+        let begin_ms = now_ms.saturating_add(wait_ms);
         Self {
             kind,
             period_ms,
             timeout_ms: at_least_1(probe.timeout_seconds, TIMEOUT_S) * 1000,
             successes: count(probe.success_threshold, 1),
             failures: count(probe.failure_threshold, FAILURES),
-            due_ms: now_ms.saturating_add(wait_ms),
+            due_ms: if adopted { beat(begin_ms) } else { begin_ms },
             streak: None,
             told: match kind {
                 // It has come to nothing yet.
@@ -99,10 +104,10 @@ impl Prober {
         self.timeout_ms
     }
 
-    /// It was performed, which ended at `now_ms`. The next time is one period after this one was
-    /// due; when that has passed already, at once, and then in the old rhythm.
+    /// It was performed, which ended at `now_ms`. The next time is the first beat one period after
+    /// this one was due; when that has passed already, at once, and then in the old rhythm.
     pub fn took(&mut self, outcome: Outcome, now_ms: u64) -> Took {
-        let next = self.due_ms.saturating_add(self.period_ms);
+        let next = beat(self.due_ms.saturating_add(self.period_ms));
         let missed = now_ms.saturating_sub(next) / self.period_ms;
         self.due_ms = next.saturating_add(missed.saturating_mul(self.period_ms));
         let healthy = match &outcome {
@@ -150,6 +155,11 @@ impl Prober {
             }
         }
     }
+}
+
+/// The first beat that is not before.
+fn beat(ms: u64) -> u64 {
+    ms.checked_next_multiple_of(BEAT_MS).unwrap_or(ms)
 }
 
 #[cfg(test)]

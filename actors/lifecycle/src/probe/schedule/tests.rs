@@ -92,6 +92,19 @@ fn failures_read_as_kubelet_writes_them() {
     assert_eq!((prober.due_ms(), prober.timeout_ms()), (10_000, 1_000));
 }
 
+#[test]
+fn the_first_attempt_is_at_once_and_later_ones_are_on_a_beat() {
+    let kind = ProbeKind::Readiness;
+    let mut prober = Prober::new(kind, &probe(1, 0, 1, 3), false, 0, false, 1_234);
+    assert_eq!(prober.due_ms(), 1_234);
+    prober.took(Outcome::Success, 1_240);
+    assert_eq!(prober.due_ms(), 2_250);
+    prober.took(Outcome::Success, 2_251);
+    assert_eq!(prober.due_ms(), 3_250, "no attempt is moved twice");
+    let adopted = Prober::new(kind, &probe(1, 0, 1, 3), false, 700, true, 1_234);
+    assert_eq!(adopted.due_ms(), 1_550);
+}
+
 proptest! {
     #[test]
     fn a_probe_is_never_due_in_the_far_past_or_future(
