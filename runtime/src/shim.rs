@@ -36,6 +36,12 @@ pub enum ShimError {
     /// The shim answered: what it tried and why that failed.
     #[error("{0}")]
     Refused(String),
+    /// It answered what is wrong with a container's description: none was made.
+    #[error("{0}")]
+    Description(String),
+    /// It answered what is wrong with a sub-path of a volume: no container was made.
+    #[error("{0}")]
+    SubPath(String),
     #[error("shim {shim} did not answer {request} within {limit_ms} ms")]
     TimedOut {
         shim: String,

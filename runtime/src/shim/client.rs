@@ -15,7 +15,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 
 use super::ShimError;
-use super::wire::{self, Answer, Call, Inbox, Request, Say, Target};
+use super::wire::{self, Answer, Call, Cause, Fault, Inbox, Request, Say, Target};
 use crate::cgroup::CgroupStats;
 use crate::spec::{
     AttachSpec, ContainerSpec, Event, ExecSpec, PodMount, PodSpec, Resources, ShimStatus, Warnings,
@@ -390,7 +390,7 @@ impl ShimClient {
             waiting.remove(&id);
         }
         let (result, fds) = outcome.map_err(|_| timed_out(&inner.id, name, limit))??;
-        Ok((result.map_err(ShimError::Refused)?, fds))
+        Ok((result.map_err(ShimError::from)?, fds))
     }
 
     fn io(&self, action: &'static str, source: io::Error) -> ShimError {
@@ -398,6 +398,16 @@ impl ShimClient {
             shim: self.inner.id.clone(),
             action,
             source,
+        }
+    }
+}
+
+impl From<Fault> for ShimError {
+    fn from(fault: Fault) -> Self {
+        match fault.cause {
+            Cause::Work => Self::Refused(fault.words),
+            Cause::Description => Self::Description(fault.words),
+            Cause::SubPath => Self::SubPath(fault.words),
         }
     }
 }

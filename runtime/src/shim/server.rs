@@ -19,6 +19,7 @@ use nix::sys::signalfd::SignalFd;
 
 use crate::cgroup::Cgroups;
 use crate::shim::mounter;
+use crate::shim::wire::{Cause, Fault};
 
 mod cgroup_view;
 mod confined;
@@ -68,13 +69,32 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 
 fn fail(refusal: &Refusal) -> ExitCode {
     // Standard error is the shim's log file.
-    eprintln!("{}", refusal.0);
+    eprintln!("{}", refusal.0.words);
     ExitCode::FAILURE
 }
 
 /// Why a request failed, in words, with all causes.
 #[derive(Debug)]
-struct Refusal(String);
+struct Refusal(Fault);
+
+impl Refusal {
+    fn new(words: impl Into<String>) -> Self {
+        let (cause, words) = (Cause::default(), words.into());
+        Self(Fault { cause, words })
+    }
+
+    /// The same in other words.
+    fn reworded(mut self, words: impl FnOnce(&str) -> String) -> Self {
+        self.0.words = words(&self.0.words);
+        self
+    }
+
+    /// The same for another cause.
+    fn caused_by(mut self, cause: Cause) -> Self {
+        self.0.cause = cause;
+        self
+    }
+}
 
 impl<E: std::error::Error> From<E> for Refusal {
     fn from(error: E) -> Self {
@@ -87,7 +107,7 @@ impl<E: std::error::Error> From<E> for Refusal {
             }
             source = cause.source();
         }
-        Self(text)
+        Self::new(text)
     }
 }
 
@@ -100,12 +120,15 @@ trait Attempt<T> {
 
 impl<T, E: Into<Refusal>> Attempt<T> for Result<T, E> {
     fn attempt(self, what: impl FnOnce() -> String) -> Outcome<T> {
-        self.map_err(|error| Refusal(format!("cannot {}: {}", what(), error.into().0)))
+        self.map_err(|error| {
+            let refusal: Refusal = error.into();
+            refusal.reworded(|words| format!("cannot {}: {words}", what()))
+        })
     }
 }
 
 fn refuse<T>(why: impl Into<String>) -> Outcome<T> {
-    Err(Refusal(why.into()))
+    Err(Refusal::new(why))
 }
 
 fn now_ns() -> u64 {

@@ -21,7 +21,7 @@ use crate::spec::{
 };
 
 /// Of the frames' content.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 /// A container's specification is at most a manifest's size, and those are 1 to 3 MiB at most.
 const FRAME_LIMIT: usize = 8 << 20;
 /// Standard streams of one process.
@@ -79,7 +79,7 @@ pub(super) enum Say {
     Reply {
         id: u64,
         fds: u8,
-        result: Result<Answer, String>,
+        result: Result<Answer, Fault>,
     },
     Event(Event),
 }
@@ -106,6 +106,26 @@ pub(super) enum Answer {
         pod: CgroupStats,
         containers: Vec<(String, CgroupStats)>,
     },
+}
+
+/// Why a request was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Fault {
+    pub cause: Cause,
+    /// What was tried and why that failed.
+    pub words: String,
+}
+
+/// What a request failed for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Cause {
+    /// It was tried, and did not succeed.
+    #[default]
+    Work,
+    /// A container's description: there was nothing to try yet.
+    Description,
+    /// A sub-path of a volume.
+    SubPath,
 }
 
 /// Encodes a frame with its length before it.

@@ -1,6 +1,9 @@
 //! Running, ending, logging, limits.
 
-use kabuki_runtime::{ContainerState, LogSpec, PodMount, Resources, Rootfs};
+use kabuki_runtime::{
+    ContainerSpec, ContainerState, LogSpec, Mount, MountKind, PodMount, Propagation, Resources,
+    Rootfs, Seccomp, ShimError,
+};
 
 use super::pod::{TestPod, busybox_root, shared_pid, until};
 
@@ -84,6 +87,68 @@ async fn a_program_that_cannot_run_is_an_error_with_its_name() {
     pod.shim.create(spec).await.unwrap();
     let error = pod.shim.start("c").await.unwrap_err().to_string();
     assert!(error.contains("/etc/broken"), "{error}");
+    pod.end().await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_description_is_told_apart_from_what_cannot_be_started() {
+    let pod = TestPod::start().await;
+    let plain = pod.container("c", "true");
+    let refused = async |change: &dyn Fn(&mut ContainerSpec)| {
+        let mut spec = plain.clone();
+        change(&mut spec);
+        pod.shim.create(spec).await.unwrap_err()
+    };
+    let volume = pod.dir.path().join("volume");
+    std::fs::create_dir(&volume).unwrap();
+    let volume = volume.display().to_string();
+    let with = |spec: &mut ContainerSpec, source: &str, sub_path: Option<&str>| {
+        let kind = MountKind::Bind {
+            source: source.to_owned(),
+            sub_path: sub_path.map(str::to_owned),
+            propagation: Propagation::None,
+            recursive_readonly: false,
+        };
+        spec.mounts = vec![Mount {
+            destination: "/mnt".into(),
+            kind,
+            readonly: true,
+        }];
+    };
+    let error = refused(&|spec| with(spec, &volume, Some("../out"))).await;
+    assert!(matches!(error, ShimError::SubPath(_)), "{error:?}");
+    for change in [
+        &|spec: &mut ContainerSpec| spec.seccomp = Seccomp::Profile(b"{".to_vec()),
+        &|spec: &mut ContainerSpec| spec.args.clear(),
+    ] as [&dyn Fn(&mut ContainerSpec); 2]
+    {
+        let error = refused(change).await;
+        assert!(matches!(error, ShimError::Description(_)), "{error:?}");
+    }
+    for (change, why) in [
+        (
+            &|spec: &mut ContainerSpec| spec.cwd = "bin".into(),
+            "not absolute",
+        ),
+        (
+            &|spec: &mut ContainerSpec| spec.cwd = "/bin/sh".into(),
+            "working directory",
+        ),
+        (
+            &|spec: &mut ContainerSpec| spec.args = vec!["/etc".into()],
+            "is a directory",
+        ),
+        (
+            &|spec: &mut ContainerSpec| with(spec, "/no/such/place", None),
+            "/no/such/place",
+        ),
+    ] as [(&dyn Fn(&mut ContainerSpec), &str); 4]
+    {
+        let error = refused(change).await;
+        assert!(matches!(error, ShimError::Refused(_)), "{error:?}");
+        assert!(error.to_string().contains(why), "{error}");
+    }
+    pod.shim.create(plain.clone()).await.unwrap();
     pod.end().await;
 }
 

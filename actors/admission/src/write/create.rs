@@ -112,7 +112,7 @@ pub(super) fn create_object(
     ops.extend(service::claim(view, &key, &mut *object, None, cx)?);
     let version = kind.api_version();
     let writer = managed::writer(kind, managed::manager(who, options), &version, None, cx);
-    let json = managed::created(object.to_json(), who, writer, tracking)?;
+    let json = managed::created(&*object, who, writer, tracking)?;
     if json.len() > draft::MAX_OBJECT_BYTES {
         return Err(draft::too_large(json.len()));
     }

@@ -3,7 +3,7 @@
 use crate::admit::Context;
 use bytes::Bytes;
 use kabuki_model::identity::Identity;
-use kabuki_model::kind::Kind;
+use kabuki_model::kind::{AnyObject, Kind};
 use kabuki_model::managed_fields::{self as fields, Entry, Part, Writer};
 use kabuki_model::object::with_managed_fields;
 use kabuki_model::request::{Subresource, WriteOptions};
@@ -94,38 +94,34 @@ pub(super) fn held(stored: &Stored) -> Vec<Entry> {
 
 /// The canonical JSON of a new object with its entries.
 pub(super) fn created(
-    plain: Bytes,
+    object: &dyn AnyObject,
     who: &Identity,
     writer: Option<Writer>,
     tracking: Tracking,
 ) -> Result<Bytes, StatusError> {
     let Some(writer) = writer else {
-        return Ok(plain);
+        return Ok(object.to_json());
     };
+    let new = object.to_value();
     let entries = match tracking {
-        Tracking::Applied(entries) => entries,
-        Tracking::Write(given) => {
-            let new = value_of(&plain)?;
-            if is_own(who, &writer) && given.is_none() {
-                let named = new
-                    .as_object()
-                    .into_iter()
-                    .flatten()
-                    .map(|(name, _)| &**name);
-                let beside = |n: &&str| !matches!(*n, "apiVersion" | "kind" | "status");
-                let parts: Vec<&str> = named.filter(beside).collect();
-                if let Part::Changed(managed) = fields::of_part(&writer, None, &parts) {
-                    return Ok(with_managed_fields(plain, Some(&managed)));
-                }
+        Tracking::Applied(entries) => fields::encode(entries),
+        Tracking::Write(None) if is_own(who, &writer) => {
+            let named = new.as_object().into_iter().flatten();
+            let named = named.map(|(name, _)| &**name);
+            let beside = |n: &&str| !matches!(*n, "apiVersion" | "kind" | "status");
+            let parts: Vec<&str> = named.filter(beside).collect();
+            match fields::of_part(&writer, None, &parts) {
+                Part::Changed(managed) => Some(managed),
+                _ => fields::encode(fields::update(&writer, &json!({}), &new, Vec::new())),
             }
+        }
+        Tracking::Write(given) => {
             let held = given.map_or_else(Vec::new, |g| sent(&g).unwrap_or_default());
-            fields::update(&writer, &json!({}), &new, held)
+            fields::encode(fields::update(&writer, &json!({}), &new, held))
         }
     };
-    Ok(with_managed_fields(
-        plain,
-        fields::encode(entries).as_deref(),
-    ))
+    let plain = object.canonical(new);
+    Ok(with_managed_fields(plain, entries.as_deref()))
 }
 
 /// The canonical JSON of a changed object with its entries. `plain` is without them.

@@ -55,6 +55,8 @@ pub trait AnyObject: Any + Send + Sync {
     fn to_json(&self) -> Bytes;
     /// The object as a JSON value.
     fn to_value(&self) -> Value;
+    /// Canonical JSON of the object from its [`Self::to_value`].
+    fn canonical(&self, value: Value) -> Bytes;
 }
 
 /// A decoded object and what was left out of it.
@@ -202,7 +204,11 @@ impl<R: KindRules> AnyObject for Typed<R> {
     }
 
     fn to_json(&self) -> Bytes {
-        let object = match self.to_value() {
+        self.canonical(self.to_value())
+    }
+
+    fn canonical(&self, value: Value) -> Bytes {
+        let object = match value {
             Value::Object(object) => object,
             _ => serde_json::Map::new(),
         };

@@ -24,9 +24,15 @@ impl Comparison {
     }
 
     fn insert_below(&mut self, element: &PathElement, below: Self) {
-        self.removed.insert_below(element.clone(), below.removed);
-        self.modified.insert_below(element.clone(), below.modified);
-        self.added.insert_below(element.clone(), below.added);
+        for (mine, theirs) in [
+            (&mut self.removed, below.removed),
+            (&mut self.modified, below.modified),
+            (&mut self.added, below.added),
+        ] {
+            if !theirs.is_empty() {
+                mine.insert_below(element.clone(), theirs);
+            }
+        }
     }
 
     fn leaf(&mut self, element: PathElement, old: Option<&Value>, new: Option<&Value>) {

@@ -104,6 +104,9 @@ fn expand(entries: &mut [Entry], live: &Value, shape: Shape, writer: &Writer) {
 
 /// Everyone else loses what was changed or removed.
 fn take_from_others(entries: &mut [Entry], changes: &Comparison, mine: Option<usize>) {
+    if entries.is_empty() {
+        return;
+    }
     let set = changes.set();
     for (at, entry) in entries.iter_mut().enumerate() {
         if Some(at) != mine {

@@ -43,7 +43,10 @@ impl FieldSet {
             return;
         }
         let node = self.nodes.entry(element).or_default();
-        node.below = std::mem::take(&mut node.below).union(&below);
+        node.below = match node.below.is_empty() {
+            true => below,
+            false => std::mem::take(&mut node.below).union(&below),
+        };
     }
 
     /// Whether `element` itself is a member.
@@ -79,6 +82,9 @@ impl FieldSet {
 
     /// What is in one or the other.
     pub fn union(mut self, other: &Self) -> Self {
+        if self.is_empty() {
+            return other.clone();
+        }
         for (element, node) in &other.nodes {
             let mine = self.nodes.entry(element.clone()).or_default();
             mine.member |= node.member;

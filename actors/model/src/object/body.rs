@@ -6,7 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::any::Any;
-use std::fmt::{self, Write};
+use std::fmt;
+use std::io::Write;
 use std::sync::{Arc, OnceLock};
 
 /// Stored JSON that is not an object of the kind that it is stored under.
@@ -208,16 +209,20 @@ pub fn canonical_json(
     } else {
         metadata = serde_json::Value::Object(serde_json::Map::new());
     }
-    let mut json = String::with_capacity(ABOUT_BYTES);
-    // Writing to a string cannot fail.
+    let mut json = Vec::with_capacity(ABOUT_BYTES);
+    // Writing to memory cannot fail.
     let _ = write!(
         json,
-        "{{\"apiVersion\":{api_version:?},\"kind\":{kind:?},\"metadata\":{metadata}"
+        "{{\"apiVersion\":{api_version:?},\"kind\":{kind:?},\"metadata\":"
     );
-    for (field, value) in object {
-        let _ = write!(json, ",{}:{value}", serde_json::Value::String(field));
+    let _ = serde_json::to_writer(&mut json, &metadata);
+    for (field, value) in &object {
+        json.push(b',');
+        let _ = serde_json::to_writer(&mut json, field);
+        json.push(b':');
+        let _ = serde_json::to_writer(&mut json, value);
     }
-    json.push('}');
+    json.push(b'}');
     match managed {
         None => json.into(),
         Some(managed) => with_managed_fields(json.into(), Some(managed.to_string().as_bytes())),

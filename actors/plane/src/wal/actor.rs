@@ -14,6 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// More jobs than a leader ever has at once: one flush, one compaction, a fetch per follower.
 const WAITING_JOBS: usize = 256;
 
+/// How far the thread of the snapshots stands back; on Linux this is of the calling thread alone.
+const SNAPSHOT_NICE: i32 = 10;
+
 /// One that is written, and those that other servers send at the same time.
 const SNAPSHOT_JOBS: usize = 8;
 
@@ -67,6 +70,8 @@ impl Actor for Wal {
             root: args.directory,
             log: Arc::new(log),
             snapshots: Arc::new(Worker::spawn("snapshots", SNAPSHOT_JOBS, || {
+                // Writes, and whoever waits for them, go first. As it was is good enough.
+                let _ = rustix::process::setpriority_process(None, SNAPSHOT_NICE);
                 Ok::<_, WalError>(())
             })?),
             waiting: Arc::new(Waiting::default()),

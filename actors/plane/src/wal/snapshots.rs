@@ -4,6 +4,7 @@ use super::directory::{WalError, sync_parent};
 use kabuki_store::{Position, Restored, Snapshot, read_snapshot};
 use protobuf::Message as _;
 use raft::eraftpb::{ConfState, Message};
+use rustix::fs::{Advice, fadvise};
 use std::fs::File;
 use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -80,6 +81,9 @@ fn write(path: &Path, snapshot: &Snapshot, extra: &[u8]) -> Result<u64, WalError
         if unsynced >= SYNC_EVERY_BYTES {
             file.sync_data().map_err(failed)?;
             unsynced = 0;
+            // Nobody reads it until a restart, and pages that were used just now are the cheapest
+            // ones to go on with. Only advice: what comes of it does not matter.
+            let _ = fadvise(&file, 0, None, Advice::DontNeed);
         }
     }
     file.sync_all().map_err(failed)?;

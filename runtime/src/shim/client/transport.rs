@@ -9,10 +9,10 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::shim::wire::{self, Answer, Inbox, Say};
+use crate::shim::wire::{self, Answer, Fault, Inbox, Say};
 use crate::spec::Event;
 
-pub(super) type Reply = (Result<Answer, String>, Vec<OwnedFd>);
+pub(super) type Reply = (Result<Answer, Fault>, Vec<OwnedFd>);
 
 /// Callers by request id; `None` once the shim is gone.
 pub(super) type Waiting = Option<HashMap<u64, oneshot::Sender<Reply>>>;

@@ -8,6 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use serde::Serialize;
 
 use super::{Outcome, Shim};
+use crate::memory::give_back_freed;
 use crate::shim::wire::{self, Inbox, Request, Say};
 use crate::spec::Event;
 
@@ -196,14 +197,6 @@ impl Shim {
             self.kill_execs_of(token);
         }
         // Decoding and libcontainer leave freed memory behind that the pod pays for.
-        give_back_memory();
-    }
-}
-
-fn give_back_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: no pointer is involved; the allocator keeps what is in use.
-    unsafe {
-        libc::malloc_trim(0);
+        give_back_freed();
     }
 }

@@ -22,6 +22,7 @@ use super::users::Users;
 use super::{Attempt, Outcome, Refusal, Shim, now_ns, refuse};
 use crate::oci::{self, Surroundings};
 use crate::shim::mounter;
+use crate::shim::wire::Cause;
 use crate::spec::{ContainerSpec, ContainerState, PidMode, Warnings};
 
 /// The ends of a container's standard streams: its own, and the shim's.
@@ -151,7 +152,9 @@ impl Shim {
         }
         let (pid, infra_pid) = match &spec.pid_of {
             Some(other) if pod.spec.pid == PidMode::Container => {
-                (PidMode::Pod, Some(self.running_pid(other)?))
+                let pid = self.running_pid(other);
+                let pid = pid.map_err(|refusal| refusal.caused_by(Cause::Description));
+                (PidMode::Pod, Some(pid?))
             }
             _ => (pod.spec.pid, pod.infra_pid),
         };
@@ -168,7 +171,8 @@ impl Shim {
             cgroup_view: self.cgroup_view(cgroup_path, bundle, spec.privileged)?,
             users: users.map(|users| users.path.as_str()),
         };
-        let (mut configuration, warnings) = oci::build(spec, &around)?;
+        let (mut configuration, warnings) = oci::build(spec, &around)
+            .map_err(|error| Refusal::from(error).caused_by(Cause::Description))?;
         if ahead {
             mounts::make_ahead(&mut configuration, &rootfs)?;
         }
@@ -329,8 +333,10 @@ pub(super) fn with_oom_score<T>(
 
 /// A program that cannot run is told of without the ways that its error took in libcontainer.
 fn plainly(container: &str, refusal: Refusal) -> Refusal {
-    match refusal.0.split_once("error in executing process : ") {
-        Some((_, why)) => Refusal(format!("cannot run container {container}: {why}")),
-        None => refusal,
-    }
+    refusal.reworded(
+        |held| match held.split_once("error in executing process : ") {
+            Some((_, why)) => format!("cannot run container {container}: {why}"),
+            None => held.to_owned(),
+        },
+    )
 }

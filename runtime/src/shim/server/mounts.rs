@@ -112,7 +112,7 @@ pub(super) fn root_in(bundle: &Path, rootfs: String) -> Outcome<String> {
 /// What the hook could not do, where that is why a creation failed.
 pub(super) fn explained(bundle: &Path, refusal: Refusal) -> Refusal {
     match fs::read_to_string(bundle.join(ERROR)) {
-        Ok(words) => Refusal(format!("{}: {words}", refusal.0)),
+        Ok(words) => refusal.reworded(|held| format!("{held}: {words}")),
         Err(_) => refusal,
     }
 }

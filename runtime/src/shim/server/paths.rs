@@ -16,6 +16,7 @@ use nix::unistd::{Gid, Uid, fchownat};
 use super::users::Users;
 use super::{Attempt, Outcome, Shim, refuse};
 use crate::oci::Binds;
+use crate::shim::wire::Cause;
 use crate::spec::{ContainerSpec, MountKind, Propagation, Rootfs};
 
 /// A mount's options must fit in a page; above this, paths are passed as descriptors.
@@ -35,6 +36,9 @@ impl Shim {
         users: Option<&Users>,
     ) -> Outcome<String> {
         let cwd = Path::new(&spec.cwd);
+        if !cwd.is_absolute() {
+            return refuse(format!("working directory {cwd:?} is not absolute"));
+        }
         let work_in = |root: &Path, owner: Option<u32>| -> Outcome<()> {
             let handle = directory(root).attempt(|| format!("open root file system {root:?}"))?;
             make_owned_dirs(&handle, cwd, IN_ROOT, 0o755, owner)
@@ -111,7 +115,12 @@ impl Shim {
                     "resolve {:?} in {source:?}",
                     sub_path.as_deref().unwrap_or(".")
                 )
-            })?;
+            });
+            let cause = match sub_path {
+                Some(_) => Cause::SubPath,
+                None => Cause::Work,
+            };
+            let found = found.map_err(|refusal| refusal.caused_by(cause))?;
             let stage = stage(&found, &bundle.join("binds"), number, secluded, users)
                 .attempt(|| format!("stage the mount on {:?}", wanted.destination))?;
             binds.sources.push(Some(stage.display().to_string()));

@@ -86,11 +86,13 @@ impl Users {
         let flags = libc::AT_EMPTY_PATH as u32 | below;
         let set = syscall.mount_setattr(tree.as_fd(), Path::new(""), flags, &mapped, size);
         set.map_err(|error| {
-            let error = Refusal::from(error).0;
-            Refusal(format!(
-                "hostUsers: false needs mounts with mapped ids, which this kernel does not have for \
-                 the file system of {source:?} (Linux 6.3 has them for all that are common): {error}"
-            ))
+            Refusal::from(error).reworded(|error| {
+                format!(
+                    "hostUsers: false needs mounts with mapped ids, which this kernel does not have \
+                     for the file system of {source:?} (Linux 6.3 has them for all that are common): \
+                     {error}"
+                )
+            })
         })?;
         Ok(tree)
     }
