@@ -49,6 +49,8 @@ mod resources;
 mod same_answers;
 #[path = "end_to_end/security.rs"]
 mod security;
+#[path = "end_to_end/start_errors.rs"]
+mod start_errors;
 #[path = "end_to_end/streams.rs"]
 mod streams;
 #[path = "end_to_end/streams_http.rs"]

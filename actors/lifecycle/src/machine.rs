@@ -219,6 +219,7 @@ impl PodMachine {
             for index in 0..self.state.containers.len() {
                 self.advance_stop(index, now);
                 self.restart_when_ended(index, now);
+                self.note_back_off(index, now);
                 if self.may_start(index) {
                     self.advance_container(index, now);
                 }

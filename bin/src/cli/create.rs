@@ -137,7 +137,7 @@ pub struct ReplaceArgs {
 
 /// Runs `replace`.
 pub async fn replace(session: &Session, args: ReplaceArgs) -> Outcome {
-    let limit = Limit::parse(&args.timeout)?;
+    let limit = Limit::parse("--timeout", &args.timeout)?;
     let dry = args.write.dry_run();
     let mut failures = Vec::new();
     for mut manifest in read_manifests(&args.files, &mut failures)? {

@@ -20,7 +20,10 @@ use std::hash::{BuildHasher, Hasher};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+/// How long to wait for an added container before one is joined to it.
+const ATTACH_LIMIT: Duration = Duration::from_secs(60);
 /// Letters and digits of generated names, as Kubernetes has them.
 const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
@@ -301,7 +304,7 @@ async fn running(session: &Session, key: &ObjectKey, name: &str) -> Outcome<Cont
             },
         )
     };
-    let limit = Limit::parse("1m")?;
+    let limit = Limit::after(ATTACH_LIMIT);
     match limit.run(watch_object(session, key, decide)).await {
         Some(state) => state,
         None => fail!(

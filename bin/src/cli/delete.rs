@@ -106,7 +106,7 @@ impl From<Cascade> for Propagation {
 /// Runs `delete`.
 pub async fn run(session: &Session, args: DeleteArgs) -> Outcome {
     let grace = grace(&args)?;
-    let limit = Limit::parse(&args.timeout)?;
+    let limit = Limit::parse("--timeout", &args.timeout)?;
     let name_only = match args.output.as_deref() {
         None => false,
         Some("name") => true,

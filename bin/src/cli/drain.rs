@@ -79,9 +79,9 @@ pub async fn run(session: &Session, args: DrainArgs) -> Outcome {
     if args.pod_selector.parse::<LabelSelector>().is_err() {
         fail!("--pod-selector=<pod_selector> must be a valid label selector");
     }
-    let limit = Limit::parse(&args.timeout)?;
     // Of each pod's wait the end is told with what was asked for.
-    let timeout = duration(&args.timeout)?;
+    let timeout = duration("--timeout", &args.timeout)?;
+    let limit = Limit::of(timeout);
     let nodes = args.nodes.find(session, "drain").await?;
     let dry_run = args.nodes.dry_run();
     for node in &nodes {

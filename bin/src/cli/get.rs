@@ -107,7 +107,7 @@ fn staleness(text: &str) -> Outcome<Option<u64>> {
     if text.is_empty() {
         return Ok(None);
     }
-    let limit = duration(text)?.as_millis();
+    let limit = duration("--stale", text)?.as_millis();
     Ok(Some(u64::try_from(limit).unwrap_or(u64::MAX)))
 }
 

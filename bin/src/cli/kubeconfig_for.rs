@@ -44,7 +44,7 @@ pub struct KubeconfigArgs {
 /// Runs `kubeconfig`.
 pub async fn run(session: &Session, args: KubeconfigArgs) -> Outcome {
     check(&args)?;
-    let ttl = duration(&args.ttl)?;
+    let ttl = duration("--ttl", &args.ttl)?;
     if ttl.is_zero() || ttl > MAX_LIFETIME {
         fail!("--ttl must be more than nothing and at most five years (1825d)");
     }

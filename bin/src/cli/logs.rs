@@ -162,7 +162,7 @@ async fn sources(session: &Session, args: &LogsArgs) -> Outcome<Vec<Source>> {
 fn since(args: &LogsArgs) -> Outcome<Option<i64>> {
     let at = match (&args.since, &args.since_time) {
         (Some(span), _) => {
-            let seconds = i64::try_from(duration(span)?.as_secs()).unwrap_or(i64::MAX);
+            let seconds = i64::try_from(duration("--since", span)?.as_secs()).unwrap_or(i64::MAX);
             let second = Timestamp::now().as_second().saturating_sub(seconds);
             Timestamp::from_second(second).unwrap_or(Timestamp::MIN)
         }

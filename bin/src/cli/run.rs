@@ -5,7 +5,7 @@ use super::failure::{Failure, Outcome, fail};
 use super::pods;
 use super::resolver::{Found, kind_named};
 use super::session::Session;
-use super::waiting::{Limit, duration, until_gone, watch_object};
+use super::waiting::{Limit, until_gone, watch_object};
 use super::write::{WriteArgs, place};
 use kabuki_model::k8s_openapi::api::core::v1::Pod;
 use kabuki_model::object::{ObjectKey, Stored};
@@ -115,7 +115,7 @@ pub async fn run(session: &Session, args: RunArgs) -> Outcome {
             kind,
             object: pod.clone(),
         };
-        until_gone(session, &found, &Limit::parse("0")?).await?;
+        until_gone(session, &found, &Limit::NEVER).await?;
         if !args.quiet {
             session.out.line(format!(
                 "pod {:?} deleted from {namespace} namespace",
@@ -128,8 +128,7 @@ pub async fn run(session: &Session, args: RunArgs) -> Outcome {
 
 /// Attaches once the container runs; the exit code of one that is not started again is passed on.
 async fn attached(session: &Session, args: &RunArgs, key: &ObjectKey) -> Outcome {
-    let limit = Limit::parse(&args.pod_running_timeout)?;
-    duration(&args.pod_running_timeout)?;
+    let limit = Limit::parse("--pod-running-timeout", &args.pod_running_timeout)?;
     let decide = |object: Option<&Arc<Stored>>| {
         let Some(object) = object else {
             return Err(Failure::new(format!(

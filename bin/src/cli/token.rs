@@ -102,7 +102,7 @@ async fn create(session: &Session, args: CreateArgs) -> Outcome {
         Ok(role) => role,
         Err(why) => fail!("--role: {why}"),
     };
-    let ttl = duration(&args.ttl)?;
+    let ttl = duration("--ttl", &args.ttl)?;
     let ca = session.find(&charter::ca_key()).await?;
     let Some(ca) = ca else {
         fail!("this cluster has no CA in its state yet: wait until its first server is ready");
@@ -332,7 +332,7 @@ mod tests {
         let why = refused(&session, &["token", "create", "--role", "king"]).await;
         assert!(why.contains("use server, worker or any"), "{why}");
         let why = refused(&session, &["token", "create", "--ttl", "soon"]).await;
-        assert!(why.contains("no duration"), "{why}");
+        assert!(why.contains("--ttl \"soon\" is no duration"), "{why}");
         assert!(api.writes().is_empty());
         let (young, _) = crate::cli::fake::session(&[]);
         let why = refused(&young, &["token", "create"]).await;

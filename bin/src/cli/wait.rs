@@ -10,6 +10,7 @@ use kabuki_model::object::{ObjectKey, Stored};
 use serde_json::Value;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Arguments of `wait`.
 #[derive(Debug, clap::Args)]
@@ -59,16 +60,16 @@ enum Goal {
 }
 
 /// A negative time limit of `wait` is this: a week.
-const LONGEST: &str = "168h";
+const LONGEST: Duration = Duration::from_secs(7 * 86_400);
 
 /// Runs `wait`.
 pub async fn run(session: &Session, args: WaitArgs) -> Outcome {
     let goal = Goal::parse(&args.condition)?;
-    let once = duration(args.timeout.trim_start_matches('-'))?.is_zero();
+    let timeout = duration("--timeout", args.timeout.trim_start_matches('-'))?;
     let limit = match args.timeout.starts_with('-') {
-        true => Limit::parse(LONGEST)?,
-        false if once => Limit::after(std::time::Duration::from_millis(100)),
-        false => Limit::parse(&args.timeout)?,
+        true => Limit::after(LONGEST),
+        false if timeout.is_zero() => Limit::after(Duration::from_millis(100)),
+        false => Limit::of(timeout),
     };
     if goal == Goal::Created {
         return created(session, &args, &limit).await;

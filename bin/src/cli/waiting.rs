@@ -16,10 +16,18 @@ use tokio::time::Instant;
 pub struct Limit(Option<Instant>);
 
 impl Limit {
-    /// Reads a duration; zero is for ever.
-    pub fn parse(text: &str) -> Outcome<Self> {
-        let span = duration(text)?;
-        Ok(Self((!span.is_zero()).then(|| Instant::now() + span)))
+    /// There is none.
+    pub const NEVER: Self = Self(None);
+
+    /// Reads the duration that a flag was given; zero is for ever.
+    pub fn parse(flag: &str, text: &str) -> Outcome<Self> {
+        Ok(Self::of(duration(flag, text)?))
+    }
+
+    /// After this long; zero is for ever, and so is what no clock can count to.
+    pub fn of(span: Duration) -> Self {
+        let span = Some(span).filter(|span| !span.is_zero());
+        Self(span.and_then(|span| Instant::now().checked_add(span)))
     }
 
     /// After this long.
@@ -36,39 +44,33 @@ impl Limit {
     }
 }
 
-/// Reads a duration as Go writes it: `90s`, `1m30s`, `1.5h`, `300ms`; a bare number is seconds.
-pub fn duration(text: &str) -> Outcome<Duration> {
-    let wrong = || Failure::new(format!("{text:?} is no duration like 30s, 5m or 1h30m"));
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Ok(Duration::from_secs(seconds));
-    }
-    let (mut rest, mut total) = (text, 0f64);
-    if rest.is_empty() {
-        return Err(wrong());
-    }
-    while !rest.is_empty() {
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .ok_or_else(wrong)?;
-        let number: f64 = rest[..digits].parse().map_err(|_| wrong())?;
-        rest = &rest[digits..];
-        let units = rest
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(rest.len());
-        let scale = match &rest[..units] {
-            "ns" => 1e-9,
-            "us" | "µs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            "d" => 86400.0,
-            _ => return Err(wrong()),
-        };
-        total += number * scale;
-        rest = &rest[units..];
-    }
-    Duration::try_from_secs_f64(total).map_err(|_| wrong())
+/// Reads the duration that a flag was given, as Go writes it: `90s`, `1m30s`, `1.5h`, `300ms`. What Go
+/// does not know: days stand first (`90d`, `1d12h`), and a bare number is seconds.
+pub fn duration(flag: &str, text: &str) -> Outcome<Duration> {
+    let span = match (text.parse(), text.split_once('d')) {
+        (Ok(seconds), _) => Some(Duration::from_secs(seconds)),
+        (Err(_), Some((days, ""))) => whole_days(days),
+        (Err(_), Some((days, rest))) => whole_days(days)
+            .zip(as_in_go(rest))
+            .and_then(|(d, r)| d.checked_add(r)),
+        (Err(_), None) => as_in_go(text),
+    };
+    span.ok_or_else(|| {
+        Failure::new(format!(
+            "{flag} {text:?} is no duration like 30s, 5m or 1h30m"
+        ))
+    })
+}
+
+fn whole_days(number: &str) -> Option<Duration> {
+    let days: u64 = number.parse().ok()?;
+    days.checked_mul(86_400).map(Duration::from_secs)
+}
+
+/// None of the flags can be told to go back in time.
+fn as_in_go(text: &str) -> Option<Duration> {
+    let nanos = kabuki_model::duration::parse(text)?;
+    u64::try_from(nanos).ok().map(Duration::from_nanos)
 }
 
 /// Watches one object by name, beginning with what it is now (`None` when it does not exist),
@@ -133,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_as_go_writes_them() {
+    fn durations_are_read_as_go_writes_them_and_in_days_and_seconds() {
         let cases = [
             ("30s", 30_000),
             ("1m30s", 90_000),
@@ -141,12 +143,28 @@ mod tests {
             ("300ms", 300),
             ("45", 45_000),
             ("0", 0),
+            ("365d", 31_536_000_000),
+            ("1d12h", 129_600_000),
         ];
         for (text, ms) in cases {
-            assert_eq!(duration(text).expect("parses").as_millis(), ms, "{text}");
+            let span = duration("--timeout", text).expect("parses");
+            assert_eq!(span.as_millis(), ms, "{text}");
         }
-        for wrong in ["", "s", "5x", "1h-", "ten"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
+        let too_long = format!("{}d", u64::MAX);
+        for wrong in [
+            "", "s", "5x", "1h-", "ten", "-1s", "d", "1.5d", "1h2d", "1d-1h", &too_long,
+        ] {
+            let why = duration("--ttl", wrong).expect_err("is refused");
+            let expected = format!("--ttl {wrong:?} is no duration like 30s, 5m or 1h30m");
+            assert_eq!(why, Failure::new(expected));
+        }
+    }
+
+    #[test]
+    fn a_limit_of_nothing_or_beyond_all_clocks_is_none() {
+        for text in ["0", "0s", "213503982334601d"] {
+            let limit = Limit::parse("--timeout", text).expect("parses");
+            assert!(limit.0.is_none(), "{text}");
         }
     }
 }

@@ -122,12 +122,12 @@ fn what_an_old_kernel_leaves_of_a_container_is_cleared_and_a_failed_mount_is_tol
     );
     node.wait_value(
         "pod/bad",
-        "{.status.containerStatuses[0].state.waiting.reason}",
-        "RunContainerError",
+        "{.status.containerStatuses[0].lastState.terminated.reason}",
+        "StartError",
     );
     let message = node.value(
         "pod/bad",
-        "{.status.containerStatuses[0].state.waiting.message}",
+        "{.status.containerStatuses[0].lastState.terminated.message}",
     );
     assert!(message.contains("/bin/busybox"), "{message}");
     node.ok(&["delete", "pod", "bad", "--timeout=30s"]);

@@ -28,6 +28,18 @@ enum Trouble {
     Start(String),
 }
 
+impl From<ShimError> for Trouble {
+    fn from(error: ShimError) -> Self {
+        let message = chain(&error);
+        match error {
+            ShimError::SubPath(_) => Self::Config(message),
+            ShimError::Refused(_) => Self::Start(message),
+            // Nothing is known of the program when it is the shim that fails.
+            _ => Self::Create(message),
+        }
+    }
+}
+
 impl From<ConfigError> for Trouble {
     fn from(error: ConfigError) -> Self {
         Self::Config(error.to_string())
@@ -74,14 +86,13 @@ pub(super) async fn create(
             instance,
             user: Some(user),
         },
-        Err(Trouble::Config(message)) => Fact::ConfigFailed { instance, message },
-        Err(Trouble::Create(message)) => {
+        Err(trouble) => {
             remove(services, entry, &instance).await;
-            Fact::CreateFailed { instance, message }
-        }
-        Err(Trouble::Start(message)) => {
-            remove(services, entry, &instance).await;
-            Fact::StartFailed { instance, message }
+            match trouble {
+                Trouble::Config(message) => Fact::ConfigFailed { instance, message },
+                Trouble::Create(message) => Fact::CreateFailed { instance, message },
+                Trouble::Start(message) => Fact::StartFailed { instance, message },
+            }
         }
     }
 }
@@ -157,8 +168,7 @@ async fn try_create(
             pid_of,
             ..planned.spec
         })
-        .await
-        .map_err(|e| Trouble::Start(chain(&e)))?;
+        .await?;
     // They may have become others since it was planned.
     let cpus = services.cpus.of(&entry.uid, &instance.container);
     if cpus != planned_cpus

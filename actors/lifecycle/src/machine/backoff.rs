@@ -23,6 +23,8 @@ pub(super) const CONFIG_MS: i64 = 1_000;
 pub(super) const CONFIG_MAX_MS: i64 = 20_000;
 /// How long `ErrImagePull` shows before it becomes `ImagePullBackOff`.
 pub(super) const PULL_ERROR_SHOWN_MS: i64 = 1_000;
+/// How long `RunContainerError` shows before it becomes `CrashLoopBackOff`, or is tried again.
+pub(super) const RUN_ERROR_SHOWN_MS: i64 = 1_000;
 
 impl Backoff {
     /// Counts a failure and gives the delay before the next attempt, in milliseconds.

@@ -10,9 +10,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
 use std::borrow::Cow;
 
-/// The reason of an instance that never ran; the code is that of a command that cannot start.
-pub(super) const START_ERROR: &str = "StartError";
-pub(super) const START_ERROR_CODE: i32 = 128;
+/// What an instance ends with that could not be started (containerd's words): nobody says so of a
+/// program that ran, whatever it ended with.
+const START_ERROR: &str = "StartError";
+const START_ERROR_CODE: i32 = 128;
 
 impl PodMachine {
     /// Emits what is due for one container while the pod is to run.
@@ -96,6 +97,7 @@ impl PodMachine {
         container.life = Life::Waiting {
             reason: reason.to_string(),
             message: Some(message.clone()),
+            shown_until: None,
             retry_at: Some(after_ms(now, delay_ms)),
         };
         self.record_of(index, true, "Failed", format!("Error: {message}"));
@@ -114,8 +116,8 @@ impl PodMachine {
         self.record_of(index, false, "Started", text);
     }
 
-    /// The program did not start. Some runtimes find out when they set the instance up already:
-    /// for people that is the same.
+    /// The program did not start: an end like any other, of which the rest follows. Some runtimes
+    /// find out when they set the instance up already: for people that is the same.
     pub(super) fn start_failed(&mut self, instance: &Instance, message: String, now: Timestamp) {
         let Some(index) = self.find(&instance.container) else {
             return;
@@ -135,7 +137,7 @@ impl PodMachine {
             exit_code: START_ERROR_CODE,
             reason: START_ERROR.to_string(),
             message: Some(message.clone()),
-            started_at: None,
+            started_at: Some(Timestamp::UNIX_EPOCH),
             finished_at: Some(now),
         });
         container.stop = None;
@@ -182,6 +184,13 @@ pub(super) fn ended(attempt: Option<u32>, exit: Exit, now: Timestamp) -> Ended {
         message: exit.message,
         started_at: exit.started_at,
         finished_at: Some(exit.finished_at.unwrap_or(now)),
+    }
+}
+
+impl Ended {
+    /// Whether the program was never there.
+    pub(super) fn never_ran(&self) -> bool {
+        self.reason == START_ERROR
     }
 }
 

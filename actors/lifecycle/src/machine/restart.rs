@@ -2,8 +2,7 @@
 
 use super::PodMachine;
 use super::after_ms;
-use super::backoff::{FORGIVEN_AFTER_S, RESTART_MAX_MS, RESTART_MS, shown};
-use super::container::{START_ERROR, START_ERROR_CODE};
+use super::backoff::{FORGIVEN_AFTER_S, RESTART_MAX_MS, RESTART_MS, RUN_ERROR_SHOWN_MS, shown};
 use super::state::{Container, Image, Life};
 use crate::containers::Role;
 use jiff::Timestamp;
@@ -29,48 +28,76 @@ impl PodMachine {
             return;
         };
         let ended = ended.clone();
+        let never_ran = ended.never_ran();
         let finished = ended.finished_at.unwrap_or(now);
         let ran_s = ended
             .started_at
+            .filter(|_| !never_ran)
             .map_or(0, |at| finished.as_second() - at.as_second());
         if ran_s >= FORGIVEN_AFTER_S {
             container.restart_backoff.reset();
         }
-        let never_ran = ended.reason == START_ERROR && ended.exit_code == START_ERROR_CODE;
-        let delay_ms = match (container.replacing, never_ran) {
-            (true, _) => 0,
-            (false, true) => container.restart_backoff.fail(RESTART_MS, RESTART_MAX_MS),
-            (false, false) => container
+        let delay_ms = match container.replacing {
+            true => 0,
+            false => container
                 .restart_backoff
                 .fail_free_once(RESTART_MS, RESTART_MAX_MS),
         };
+        let shown_until = Some(after_ms(finished, RUN_ERROR_SHOWN_MS))
+            .filter(|at| never_ran && !container.replacing && *at > now);
         container.replacing = false;
         container.unhealthy = false;
         container.stop = None;
         container.image = Image::Unknown;
-        let message = ended.message.clone();
-        container.last = Some(ended);
         let retry_at = Some(after_ms(finished, delay_ms)).filter(|at| *at > now);
-        if retry_at.is_none() {
-            container.life = Life::creating();
+        container.life = match (shown_until, retry_at) {
+            (Some(shown), _) => Life::Waiting {
+                reason: "RunContainerError".to_string(),
+                message: ended.message.clone(),
+                shown_until: retry_at.and(shown_until),
+                retry_at: retry_at.or(Some(shown)),
+            },
+            (None, Some(_)) => backing_off(&container.name, &pod, delay_ms, retry_at),
+            (None, None) => Life::creating(),
+        };
+        container.last = Some(ended);
+        if shown_until.is_none() && retry_at.is_some() {
+            self.record_back_off(index, &pod);
+        }
+    }
+
+    /// A container that could not be started has been shown so for long enough: from now on, that
+    /// it waits.
+    pub(super) fn note_back_off(&mut self, index: usize, now: Timestamp) {
+        let Some(container) = self.state.containers.get(index) else {
+            return;
+        };
+        let (shown_until, retry_at) = match container.life {
+            Life::Waiting {
+                shown_until,
+                retry_at,
+                ..
+            } => (shown_until, retry_at),
+            _ => return,
+        };
+        if shown_until.is_none_or(|at| at > now) {
             return;
         }
-        let name = container.name.clone();
-        let (reason, message) = match never_ran {
-            true => ("RunContainerError", message),
-            false => (
-                "CrashLoopBackOff",
-                Some(format!(
-                    "back-off {} restarting failed container={name} pod={pod}",
-                    shown(delay_ms)
-                )),
-            ),
-        };
-        container.life = Life::Waiting {
-            reason: reason.to_string(),
-            message,
-            retry_at,
-        };
+        let finished = container.last.as_ref().and_then(|e| e.finished_at);
+        let delay = retry_at.zip(finished).map(|(at, f)| at.duration_since(f));
+        let delay_ms = delay.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
+        let pod = self.described();
+        if let Some(container) = self.state.containers.get_mut(index) {
+            container.life = backing_off(&container.name, &pod, delay_ms, retry_at);
+        }
+        if retry_at.is_some_and(|at| at > now) {
+            self.record_back_off(index, &pod);
+        }
+    }
+
+    fn record_back_off(&mut self, index: usize, pod: &str) {
+        let container = self.state.containers.get(index);
+        let name = container.map(|c| c.name.as_str()).unwrap_or_default();
         let text = format!("Back-off restarting failed container {name} in pod {pod}");
         self.record_of(index, true, "BackOff", text);
     }
@@ -109,6 +136,18 @@ impl PodMachine {
                 (container.unhealthy && !never) || follows(of_pod, own, code)
             }
         }
+    }
+}
+
+fn backing_off(name: &str, pod: &str, delay_ms: i64, retry_at: Option<Timestamp>) -> Life {
+    let delay = shown(delay_ms);
+    Life::Waiting {
+        reason: "CrashLoopBackOff".to_string(),
+        message: Some(format!(
+            "back-off {delay} restarting failed container={name} pod={pod}"
+        )),
+        shown_until: None,
+        retry_at,
     }
 }
 

@@ -179,10 +179,13 @@ pub enum Image {
 pub enum Life {
     /// There is none.
     Waiting {
-        /// `ContainerCreating`, `CrashLoopBackOff`.
+        /// `ContainerCreating`, `RunContainerError`, `CrashLoopBackOff`.
         reason: String,
         /// For people.
         message: Option<String>,
+        /// When `reason` gives way to the back-off; `None` when it has, or is to stay.
+        #[serde(default)]
+        shown_until: Option<Timestamp>,
         /// Not before this time.
         retry_at: Option<Timestamp>,
     },
@@ -208,11 +211,11 @@ pub struct Ended {
     pub attempt: Option<u32>,
     /// Its exit code.
     pub exit_code: i32,
-    /// `Completed`, `Error`, `OOMKilled`.
+    /// `Completed`, `Error`, `OOMKilled`, `StartError`.
     pub reason: String,
     /// For people.
     pub message: Option<String>,
-    /// When it began.
+    /// When it began; the beginning of time for one that could not be started.
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
@@ -339,9 +342,13 @@ impl Container {
 
     /// When something of it is due.
     pub(super) fn due(&self) -> impl Iterator<Item = Timestamp> {
-        let life = match &self.life {
-            Life::Waiting { retry_at, .. } => *retry_at,
-            _ => None,
+        let (life_shown, life) = match &self.life {
+            Life::Waiting {
+                shown_until,
+                retry_at,
+                ..
+            } => (*shown_until, *retry_at),
+            _ => (None, None),
         };
         let (shown, retry) = match &self.image {
             Image::Failed {
@@ -351,7 +358,7 @@ impl Container {
             } => (*shown_until, Some(*retry_at)),
             _ => (None, None),
         };
-        [life, shown, retry].into_iter().flatten()
+        [life_shown, life, shown, retry].into_iter().flatten()
     }
 }
 
@@ -360,6 +367,7 @@ impl Life {
         Self::Waiting {
             reason: "ContainerCreating".to_string(),
             message: None,
+            shown_until: None,
             retry_at: None,
         }
     }

@@ -6,4 +6,5 @@ mod life;
 mod property;
 mod resize;
 mod resume;
+mod start;
 mod world;

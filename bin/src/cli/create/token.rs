@@ -79,7 +79,7 @@ impl TokenArgs {
 
     fn request(&self) -> Outcome<Value> {
         let mut spec = json!({});
-        let seconds = duration(&self.duration)?.as_secs();
+        let seconds = duration("--duration", &self.duration)?.as_secs();
         if seconds > 0 {
             spec["expirationSeconds"] = seconds.into();
         }

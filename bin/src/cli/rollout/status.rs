@@ -50,7 +50,7 @@ pub struct StatusArgs {
 
 /// Runs `rollout status`.
 pub async fn run(session: &Session, args: StatusArgs) -> Outcome {
-    let limit = Limit::parse(&args.timeout)?;
+    let limit = Limit::parse("--timeout", &args.timeout)?;
     for found in deployments(session, &args.what, &args.change, "status").await? {
         match limit.run(follow(session, &args, &found)).await {
             Some(outcome) => outcome?,

@@ -332,7 +332,7 @@ fn images_that_cannot_be_had_say_why() {
 }
 
 #[test]
-fn what_cannot_be_set_up_or_started_is_tried_again() {
+fn what_cannot_be_set_up_is_tried_again() {
     let mut world = World::new(json!({}));
     world.sandbox();
     world.image();
@@ -349,44 +349,6 @@ fn what_cannot_be_set_up_or_started_is_tried_again() {
     world.pass(1);
     world.image();
     assert!(world.has(&Effect::CreateContainer(instance(0))));
-    world.tell(Fact::ContainerCreated {
-        instance: instance(0),
-        user: None,
-    });
-    let message = "no such file".to_string();
-    world.tell(Fact::StartFailed {
-        instance: instance(0),
-        message: message.clone(),
-    });
-    assert_eq!(world.waiting(), ("RunContainerError".to_string(), message));
-    let last = world
-        .container()
-        .last_state
-        .clone()
-        .and_then(|s| s.terminated)
-        .expect("ended");
-    assert_eq!(
-        (last.exit_code, last.reason.as_deref()),
-        (128, Some("StartError"))
-    );
-    world.pass(10);
-    world.image();
-    assert!(world.has(&Effect::CreateContainer(instance(1))));
-}
-
-#[test]
-fn a_program_that_cannot_start_fails_the_same_way_when_it_shows_early() {
-    let mut world = World::new(json!({"restartPolicy": "Never"}));
-    world.sandbox();
-    world.image();
-    let message = "no such file".to_string();
-    world.tell(Fact::StartFailed {
-        instance: instance(0),
-        message,
-    });
-    assert_eq!(world.phase(), "Failed");
-    let state = world.container().state.clone().unwrap_or_default();
-    assert_eq!(state.terminated.expect("ended").exit_code, 128);
 }
 
 #[test]

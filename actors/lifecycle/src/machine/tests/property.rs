@@ -1,5 +1,7 @@
 //! Whatever happens in whatever order, the invariants hold.
 
+mod told;
+
 use super::world::{pod, typed};
 use crate::machine::{
     Effect, Exit, Fact, HookKind, Host, ImageFailure, Instance, PodMachine, PodState, Seen,
@@ -22,6 +24,8 @@ struct Node {
     made: BTreeMap<String, u32>,
     /// Hooks that were begun: none is begun twice.
     hooks: BTreeSet<(Instance, HookKind)>,
+    /// Containers whose newest instance could not be started: since when, and how often in a row.
+    unstartable: BTreeMap<String, (Timestamp, u32)>,
     torn_down: bool,
 }
 
@@ -43,7 +47,7 @@ impl Node {
             {"name": "b", "image": "y", "lifecycle": hooks},
         ]});
         let machine = PodMachine::new(typed(&pod(spec)), Host::default(), now);
-        let (open, live, made, hooks) = Default::default();
+        let (open, live, made, hooks, unstartable) = Default::default();
         let mut node = Self {
             now,
             machine,
@@ -51,6 +55,7 @@ impl Node {
             live,
             made,
             hooks,
+            unstartable,
             torn_down: false,
         };
         let effects = node.machine.start(now);
@@ -77,6 +82,7 @@ impl Node {
                         .keys()
                         .filter(|i| i.container == instance.container);
                     assert_eq!(others.count(), 0, "two instances of {instance:?}");
+                    self.in_time(&instance.container);
                     self.live.insert(instance.clone(), false);
                     *self.made.entry(instance.container.clone()).or_default() += 1;
                 }
@@ -157,6 +163,8 @@ impl Node {
             Effect::CreateContainer(instance) if well && self.live.contains_key(&instance) => {
                 self.tell(Fact::ContainerCreated { instance, user: None });
             }
+            // Some runtimes find out already here that the program is missing.
+            Effect::CreateContainer(instance) if pick.is_multiple_of(2) => self.start_fails(instance),
             Effect::CreateContainer(instance) => {
                 self.live.remove(&instance);
                 self.tell(Fact::CreateFailed { instance, message });
@@ -166,16 +174,14 @@ impl Node {
                 match self.live.get_mut(&instance) {
                     Some(runs) => {
                         *runs = true;
+                        self.unstartable.remove(&instance.container);
                         let at = self.now;
                         self.tell(Fact::ContainerStarted { instance, at });
                     }
-                    None => self.tell(Fact::StartFailed { instance, message }),
+                    None => self.start_fails(instance),
                 }
             }
-            Effect::StartContainer(instance) => {
-                self.live.remove(&instance);
-                self.tell(Fact::StartFailed { instance, message });
-            }
+            Effect::StartContainer(instance) => self.start_fails(instance),
             Effect::RunHook { instance, hook }
                 // One whose instance is gone is never heard of again.
                 if self.live.contains_key(&instance) => {
@@ -205,6 +211,30 @@ impl Node {
             }
             _ => {}
         }
+    }
+
+    fn start_fails(&mut self, instance: Instance) {
+        self.live.remove(&instance);
+        let failed = self.unstartable.entry(instance.container.clone());
+        let (since, times) = failed.or_insert((self.now, 0));
+        (*since, *times) = (self.now, *times + 1);
+        let message = "no".to_string();
+        self.tell(Fact::StartFailed { instance, message });
+    }
+
+    /// What could not be started is tried again only where the policy says so, and not too soon.
+    fn in_time(&self, name: &str) {
+        // What is resized may begin again at once.
+        let failed = self.unstartable.get(name).filter(|_| name != "a");
+        let Some((since, times)) = failed else {
+            return;
+        };
+        let policy = self.machine.spec().restart_policy.as_deref();
+        let stays = name == "side";
+        assert!(stays || policy != Some("Never"), "{name} begins again");
+        let waited = self.now.duration_since(*since).as_secs();
+        let due = if *times == 1 { 1 } else { 10 };
+        assert!(waited >= due, "{name} begins again after {waited} s");
     }
 
     fn exit(&mut self, instance: &Instance, code: i32) {
@@ -333,58 +363,6 @@ impl Node {
                 let restarts = container.restart_count();
                 assert!(restarts < made, "{restarts} restarts, {made} made");
             }
-        }
-    }
-}
-
-impl Node {
-    /// What people read agrees with itself and with what runs.
-    fn check_status(&self) {
-        // Of one that has ended nothing is reported any more.
-        if self.machine.is_finished() {
-            return;
-        }
-        let status = self.machine.status();
-        let phase = status.phase.as_deref().unwrap_or_default();
-        let condition = |name: &str| {
-            let mut all = status.conditions.iter().flatten();
-            let found = all.find(|c| c.type_ == name).expect("a condition");
-            found.status == "True"
-        };
-        let lists = [&status.init_container_statuses, &status.container_statuses];
-        let all: Vec<_> = lists.into_iter().flatten().flatten().collect();
-        for held in &all {
-            let state = held.state.clone().unwrap_or_default();
-            let running = state.running.is_some();
-            let is_init = matches!(held.name.as_str(), "first" | "second");
-            assert!(running || is_init || !held.ready, "{} is ready", held.name);
-            if running {
-                let attempt = u32::try_from(held.restart_count).expect("a count");
-                let instance = super::world::of(&held.name, attempt);
-                assert_eq!(self.live.get(&instance), Some(&true), "{instance:?} runs");
-            }
-            if let Some(ended) = &state.terminated {
-                let reason = ended.reason.as_deref().unwrap_or_default();
-                let expected = match ended.exit_code {
-                    0 => reason == "Completed",
-                    2 => reason == "OOMKilled",
-                    128 => reason == "StartError",
-                    _ => matches!(reason, "Error" | "ContainerStatusUnknown"),
-                };
-                assert!(expected, "{} is {reason}", ended.exit_code);
-            }
-        }
-        if matches!(phase, "Succeeded" | "Failed") {
-            assert!(self.live.values().all(|runs| !runs), "it is over and runs");
-            assert!(!condition("Ready") && !condition("ContainersReady"));
-        }
-        if condition("Ready") {
-            assert_eq!(phase, "Running");
-            let staying = all
-                .iter()
-                .filter(|c| !matches!(c.name.as_str(), "first" | "second"));
-            assert!(staying.clone().all(|c| c.ready && c.started == Some(true)));
-            assert!(condition("Initialized") && condition("ContainersReady"));
         }
     }
 }
