@@ -12,7 +12,7 @@ use std::{
     fs::File,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use rustix::fs::{FlockOperation, flock};
@@ -361,18 +361,28 @@ fn merge(names: &mut Vec<String>, more: &[String]) {
     }
 }
 
+/// A program that is being started has its parent's open files, this one among them, until it runs:
+/// for so long the lock may outlive whoever gave it up.
+const LOCK_LIMIT: Duration = Duration::from_millis(500);
+
 fn lock(layout: &Layout) -> Result<File> {
     let path = layout.lock();
     let failed = |error| ImageError::io("lock", &path, error);
     let file = File::create(&path).map_err(failed)?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
-        let text = "another process uses this image store";
-        match error {
-            rustix::io::Errno::WOULDBLOCK => failed(std::io::Error::other(text)),
-            other => failed(other.into()),
+    let until = Instant::now() + LOCK_LIMIT;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let text = "another process uses this image store";
+                return Err(failed(std::io::Error::other(text)));
+            }
+            Err(other) => return Err(failed(other.into())),
         }
-    })?;
-    Ok(file)
+    }
 }
 
 pub(crate) fn now_s() -> u64 {
