@@ -30,6 +30,7 @@ mod discovery;
 mod error;
 #[cfg(test)]
 mod fake;
+mod gathering;
 mod health;
 mod limits;
 mod metrics;

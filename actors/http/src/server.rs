@@ -4,6 +4,7 @@
 use crate::authentication::authenticate;
 use crate::compression::compressed;
 use crate::error;
+use crate::gathering::Gathering;
 use crate::limits::{
     HEADER_LIMIT, Limits, MAX_HEADER_BYTES, MAX_HEADERS, MAX_STREAMS, PING_EVERY, PING_LIMIT,
     STALL_LIMIT,
@@ -90,7 +91,7 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let io = TokioIo::new(Impatient::new(stream, STALL_LIMIT));
+        let stream = Impatient::new(stream, STALL_LIMIT);
         let (server, http2) = (self.clone(), arrived.http2);
         let arrived = Arc::new(arrived);
         let service = service_fn(move |request| {
@@ -100,6 +101,7 @@ impl Server {
         });
         let ended = match http2 {
             true => {
+                let io = TokioIo::new(Gathering::new(stream));
                 hyper::server::conn::http2::Builder::new(Patient(STALL_LIMIT))
                     .timer(TokioTimer::new())
                     .keep_alive_interval(PING_EVERY)
@@ -114,6 +116,7 @@ impl Server {
                     .await
             }
             false => {
+                let io = TokioIo::new(stream);
                 hyper::server::conn::http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(HEADER_LIMIT)

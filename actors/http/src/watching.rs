@@ -18,9 +18,12 @@ use kabuki_model::StatusError;
 use kabuki_model::status::Reason;
 use kabuki_model::watch::{WatchEvent, WatchRequest, WatchStart};
 use kabuki_protocol::Watch;
+use std::future::poll_fn;
 use std::io;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use tokio::time::Instant;
+use std::task::Poll;
+use tokio::time::{Sleep, sleep};
 
 /// Events that are encoded at once: as many as a few TLS records hold.
 const AT_ONCE: usize = 32;
@@ -52,7 +55,7 @@ pub async fn watch(context: &Context, served: &Served) -> Result<Response, Statu
         negotiated,
         served: *served,
         options,
-        ends: Instant::now() + options.lasts,
+        ends: Box::pin(sleep(options.lasts)),
         first: true,
         ready: Vec::new(),
         received: Vec::new(),
@@ -83,7 +86,8 @@ struct Watching {
     negotiated: Negotiated,
     served: Served,
     options: WatchOptions,
-    ends: Instant,
+    /// One clock for all of its life.
+    ends: Pin<Box<Sleep>>,
     first: bool,
     /// Encoded events, the next one last.
     ready: Vec<Bytes>,
@@ -105,10 +109,17 @@ impl Watching {
                 Source::Open(mut watch) => {
                     // An idle watch keeps no buffer.
                     self.ready = Vec::new();
-                    let more = watch.next_many(&mut self.received, AT_ONCE);
-                    match tokio::time::timeout_at(self.ends, more).await {
-                        Err(_) | Ok(0) => return None,
-                        Ok(_) => self.source = Source::Open(watch),
+                    let count = {
+                        let mut more = pin!(watch.next_many(&mut self.received, AT_ONCE));
+                        poll_fn(|cx| match more.as_mut().poll(cx) {
+                            Poll::Ready(count) => Poll::Ready(count),
+                            Poll::Pending => self.ends.as_mut().poll(cx).map(|()| 0),
+                        })
+                        .await
+                    };
+                    match count {
+                        0 => return None,
+                        _ => self.source = Source::Open(watch),
                     }
                     self.encode();
                 }
