@@ -16,7 +16,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 /// Questions of one batch.
@@ -27,6 +27,39 @@ const PACKET: usize = 1500;
 const ASK_AFTER: u32 = 16;
 /// An error of the socket that does not go away is met again after this time.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// Questions that come faster than this, on average, are gathered before they are taken: batches
+/// of one or two are not worth the calls of the kernel and the change of threads, which those who
+/// ask pay as well.
+const FAST: Duration = Duration::from_micros(25);
+/// For how long.
+const GATHER: Duration = Duration::from_micros(100);
+
+/// How fast questions come.
+struct Pace {
+    last: Instant,
+    /// From one to the next, over the last few batches.
+    each: Duration,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self {
+            last: Instant::now(),
+            each: GATHER,
+        }
+    }
+
+    /// A batch of so many came at this time: whether the next ones are to be gathered.
+    fn is_fast(&mut self, count: usize, now: Instant) -> bool {
+        // One pause is enough to find the usual pace again.
+        let since = now.duration_since(self.last).min(FAST * 1000);
+        let each = since / u32::try_from(count.max(1)).unwrap_or(u32::MAX);
+        self.each = (self.each * 7 + each) / 8;
+        self.last = now;
+        self.each < FAST
+    }
+}
 
 /// What a loop works with.
 struct Batch {
@@ -52,6 +85,7 @@ pub(super) fn run(shared: &Arc<Shared>, socket: &Arc<UdpSocket>, runtime: &Handl
         turn: 0,
     };
     let mut full = 0;
+    let mut pace = Pace::new();
     while !shared.stop.load(Ordering::Acquire) {
         let count = match batch.receive(socket) {
             Ok(count) => count,
@@ -78,6 +112,9 @@ pub(super) fn run(shared: &Arc<Shared>, socket: &Arc<UdpSocket>, runtime: &Handl
             .fetch_add(count as u64, Ordering::Relaxed);
         if dropped > 0 {
             counters.dropped.fetch_add(dropped, Ordering::Relaxed);
+        }
+        if pace.is_fast(count, Instant::now()) {
+            std::thread::sleep(GATHER);
         }
     }
 }
@@ -250,4 +287,30 @@ async fn later(
     // A full socket drops it, as the network might.
     let (fd, to) = (socket.as_raw_fd(), SockaddrStorage::from(client));
     let _ = nix::sys::socket::sendto(fd, &answer, &to, MsgFlags::MSG_DONTWAIT);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_are_gathered_only_while_they_come_fast() {
+        let (mut pace, mut now) = (Pace::new(), Instant::now());
+        let mut batches = |pace: &mut Pace, count, gap, times| {
+            (0..times)
+                .map(|_| {
+                    now += gap;
+                    pace.is_fast(count, now)
+                })
+                .last()
+        };
+        let slowly = Duration::from_millis(1);
+        assert_eq!(batches(&mut pace, 1, slowly, 100), Some(false));
+        assert_eq!(batches(&mut pace, 10, slowly / 10, 100), Some(true));
+        assert_eq!(
+            batches(&mut pace, 1, Duration::from_secs(1), 1),
+            Some(false),
+            "the first after a pause is not kept waiting"
+        );
+    }
 }
