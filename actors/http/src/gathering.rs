@@ -1,7 +1,8 @@
 //! Writes of one connection, gathered. HTTP/2 writes frame by frame, and each write would be a TLS
 //! record and a call of the kernel of its own: with a hundred watches on a connection, a hundred
 //! for one change. Here they become one: small writes are kept until they are flushed, and before
-//! that happens everyone else who is ready runs once, who may have more to say on the connection.
+//! that happens everyone else who is ready runs, who may have more to say on the connection; once
+//! more for as long as they have.
 
 use std::io;
 use std::pin::Pin;
@@ -12,6 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const KEPT: usize = 64 << 10;
 /// Writes of this size gain nothing by being kept.
 const LARGE: usize = 16 << 10;
+/// So often at most the others get their turn before a flush.
+const TURNS: u8 = 16;
 
 /// The stream. Dropping it loses what was not flushed.
 pub struct Gathering<S> {
@@ -19,8 +22,9 @@ pub struct Gathering<S> {
     kept: Vec<u8>,
     /// How much of it was written.
     written: usize,
-    /// The others had their turn since the last flush.
-    waited: bool,
+    /// How often the others had their turn since the last flush, and what was kept before the last.
+    turns: u8,
+    before: usize,
 }
 
 impl<S> Gathering<S> {
@@ -29,7 +33,8 @@ impl<S> Gathering<S> {
             inner,
             kept: Vec::new(),
             written: 0,
-            waited: false,
+            turns: 0,
+            before: 0,
         }
     }
 }
@@ -46,7 +51,7 @@ impl<S: AsyncWrite + Unpin> Gathering<S> {
         }
         // An idle connection keeps no buffer.
         self.kept = Vec::new();
-        self.written = 0;
+        (self.written, self.before) = (0, 0);
         Poll::Ready(Ok(()))
     }
 
@@ -104,14 +109,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathering<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.kept.is_empty() && !self.waited {
-            self.waited = true;
+        // What is being written already waits for nobody.
+        if self.written == 0 && self.kept.len() > self.before && self.turns < TURNS {
+            self.turns += 1;
+            self.before = self.kept.len();
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         ready!(self.poll_drain(cx))?;
         ready!(Pin::new(&mut self.inner).poll_flush(cx))?;
-        self.waited = false;
+        self.turns = 0;
         Poll::Ready(Ok(()))
     }
 
@@ -179,8 +186,26 @@ mod tests {
             assert!(futures::poll!(&mut flush).is_pending());
         }
         stream.write_all(b"cd").await.expect("kept");
-        stream.flush().await.expect("written");
+        {
+            let mut flush = Box::pin(stream.flush());
+            assert!(futures::poll!(&mut flush).is_pending(), "they had more");
+            assert!(futures::poll!(&mut flush).is_ready(), "they had no more");
+        }
         assert_eq!(*writes.lock().expect("whole"), [b"abcd".to_vec()]);
+    }
+
+    #[tokio::test]
+    async fn who_always_has_more_does_not_keep_the_rest_waiting() {
+        let (mut stream, writes) = wire(usize::MAX);
+        for _ in 0..TURNS {
+            stream.write_all(b"more").await.expect("kept");
+            let mut flush = Box::pin(stream.flush());
+            assert!(futures::poll!(&mut flush).is_pending());
+        }
+        stream.write_all(b"more").await.expect("kept");
+        let mut flush = Box::pin(stream.flush());
+        assert!(futures::poll!(&mut flush).is_ready());
+        assert_eq!(writes.lock().expect("whole").len(), 1);
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use kabuki_model::command::Change;
 use kabuki_model::selector::Selection;
 use kabuki_model::view::{Index, index_entries};
 use kabuki_model::{Resource, Stored};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -23,7 +23,8 @@ enum Place {
     Node(Arc<str>),
 }
 
-type Ids = HashSet<u64>;
+/// In order: the watches of one connection began one after the other, and are told so too.
+type Ids = BTreeSet<u64>;
 
 /// The subscribers of one resource.
 #[derive(Debug, Default)]
