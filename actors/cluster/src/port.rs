@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | `kabuki/1` | whoever has a certificate of the cluster | piped to a server |
 //! | `kabuki-node/1`, `kabuki-snapshot/1` | servers | closed |
-//! | `kabuki-cluster/1` | members | closed |
+//! | `kabuki-cluster/2` | members | closed |
 //! | `kabuki-join/1` | anyone | piped to a server |
 //! | `h2`, `http/1.1`, none | anyone; a certificate may be shown | piped to a server |
 //!

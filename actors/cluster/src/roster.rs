@@ -7,13 +7,12 @@
 use crate::Member;
 use crate::facts::{MemberNode, member};
 use crate::seams::{Directory, Listener};
-use bytes::Bytes;
 use kabuki_kit::{ChildSpec, Slot};
 use kabuki_model::request::{ListRequest, Request};
 use kabuki_model::watch::{WatchEvent, WatchRequest, WatchStart};
 use kabuki_model::{Resource, StatusError};
 use kabuki_protocol::ApiHandle;
-use kabuki_protocol::cluster::Heartbeat;
+use kabuki_protocol::cluster::{Heartbeat, Piece};
 use kabuki_protocol::join::ServerAddress;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
@@ -151,7 +150,7 @@ impl Listener for RosterListener {
         }
     }
 
-    fn raft(&self, from: u64, _messages: Vec<Bytes>) {
+    fn raft(&self, from: u64, _messages: &[Piece]) {
         tracing::debug!(from, "a worker takes no part in the consensus");
     }
 

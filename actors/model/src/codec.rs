@@ -5,8 +5,8 @@
 //! asks the format what comes next (`serde_json::Value`, the `k8s-openapi` structs) cannot pass:
 //! carry them as JSON bytes.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// Why a value could not be encoded or decoded.
 #[derive(Debug, thiserror::Error)]
@@ -73,14 +73,26 @@ pub fn encode_into<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<(), C
 
 /// Decodes one value that fills `bytes` exactly.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    decode_borrowed(bytes)
+}
+
+/// Decodes one value that fills `bytes` exactly, and may point into them.
+pub fn decode_borrowed<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> {
+    let (value, rest) = decode_first(bytes)?;
     let what = std::any::type_name::<T>();
-    let config = bincode::config::standard().with_limit::<DECODE_LIMIT_BYTES>();
-    let (value, read) = bincode::serde::decode_from_slice(bytes, config)
-        .map_err(|source| CodecError::Decode { what, source })?;
-    match bytes.len() - read {
+    match rest.len() {
         0 => Ok(value),
         left => Err(CodecError::Trailing { what, left }),
     }
+}
+
+/// Decodes one value at the beginning of `bytes`, which may point into them; also what follows it.
+pub fn decode_first<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
+    let what = std::any::type_name::<T>();
+    let config = bincode::config::standard().with_limit::<DECODE_LIMIT_BYTES>();
+    let (value, read) = bincode::serde::borrow_decode_from_slice(bytes, config)
+        .map_err(|source| CodecError::Decode { what, source })?;
+    Ok((value, &bytes[read..]))
 }
 
 #[cfg(test)]
@@ -114,6 +126,16 @@ mod tests {
             decode::<u8>(&bytes),
             Err(CodecError::Trailing { left: 1, .. })
         ));
+    }
+
+    #[test]
+    fn a_value_may_point_into_what_it_was_decoded_from() {
+        let mut bytes = encode(&("name", 7u64)).expect("encodes");
+        encode_into(&1u8, &mut bytes).expect("encodes");
+        let ((name, number), rest) = decode_first::<(&str, u64)>(&bytes).expect("decodes");
+        assert_eq!((name, number), ("name", 7));
+        assert!(bytes.as_ptr_range().contains(&name.as_ptr()));
+        assert_eq!(decode_borrowed::<u8>(rest).expect("decodes"), 1);
     }
 
     #[test]

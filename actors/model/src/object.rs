@@ -4,6 +4,7 @@
 mod body;
 mod resource;
 
+pub(crate) use body::may_have;
 pub use body::{DecodeError, Stored, canonical_json, with_managed_fields};
 pub use resource::Resource;
 

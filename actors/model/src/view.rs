@@ -73,6 +73,10 @@ pub fn index_entries(key: &ObjectKey, json: &[u8]) -> Vec<(Index, String)> {
         metadata: Meta,
     }
     let mut entries = Vec::new();
+    let special = [Resource::SERVICES, Resource::PODS].contains(&key.resource);
+    if !special && !crate::object::may_have(json, "ownerReferences") {
+        return entries;
+    }
     if key.resource == Resource::SERVICES
         && let Ok(service) = serde_json::from_slice(json)
     {

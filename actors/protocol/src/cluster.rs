@@ -3,17 +3,16 @@
 //! in the other process speaks, and any member could call any gate.
 
 use crate::join::VersionRange;
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Which versions of the conversations between members and of the log this program speaks. Two
 /// neighbouring versions of the program share one.
 pub const VERSIONS: VersionRange = VersionRange {
-    oldest: 1,
-    newest: 1,
+    oldest: 2,
+    newest: 2,
 };
 /// The protocol name of member sessions in the TLS handshake.
-pub const ALPN: &[u8] = b"kabuki-cluster/1";
+pub const ALPN: &[u8] = b"kabuki-cluster/2";
 /// The protocol name of streams from a server to a node.
 pub const NODE_ALPN: &[u8] = b"kabuki-node/1";
 /// The protocol name of a snapshot on its way to another server.
@@ -22,28 +21,16 @@ pub const SNAPSHOT_ALPN: &[u8] = b"kabuki-snapshot/1";
 /// An entry of the log (1 MiB) with its frame fits.
 pub const MAX_BODY_BYTES: usize = 4 << 20;
 
-/// A body with the proof of who sent it.
+/// What members tell each other. What is large points into the message that it came in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Sealed {
-    /// The sender's node.
-    pub from: String,
-    /// The sender's boot: messages of an earlier one are stale.
-    pub boot: u64,
-    /// The encoded [`Body`].
-    pub body: Bytes,
-    /// HMAC-SHA256 over all of the above and the receiver's name, under the sender's key.
-    pub mac: Vec<u8>,
-}
-
-/// What members tell each other.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Body {
+pub enum Body<'a> {
     /// Raft messages (protobuf), from a server to a server.
     Raft {
         /// The sender's number.
         from: u64,
         /// The messages.
-        messages: Vec<Bytes>,
+        #[serde(borrow)]
+        messages: Vec<Piece<'a>>,
     },
     /// A sign of life, each second, from every node to every server that it has a session with.
     Heartbeat(Heartbeat),
@@ -56,6 +43,22 @@ pub enum Body {
         /// The newest revision that the answering server has.
         revision: u64,
     },
+}
+
+/// Bytes that are neither copied nor looked at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Piece<'a>(pub &'a [u8]);
+
+impl Serialize for Piece<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Piece<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&[u8]>::deserialize(deserializer).map(Self)
+    }
 }
 
 /// A sign of life.

@@ -41,8 +41,12 @@ impl Reconciler for GarbageCollector {
         previous: Option<&Stored>,
         removed: bool,
     ) -> Vec<ObjectKey> {
-        let meta = object.meta();
         let mut keys = Vec::new();
+        // Most objects: nothing of them needs to be decoded.
+        if !removed && !may_be_tied(object) && previous.is_none_or(|p| !may_be_tied(p)) {
+            return keys;
+        }
+        let meta = object.meta();
         if removed {
             keys.extend(dependents(view, &object.uid).map(|d| d.key.clone()));
         } else if previous.is_none_or(|p| !same_for_us(p.meta(), meta)) {
@@ -82,6 +86,9 @@ impl Reconciler for GarbageCollector {
     /// dependent that did may leave an owner that still waits for it.
     fn relisted(&self, view: &dyn View, resource: &Resource) -> Vec<ObjectKey> {
         let may_have_been_left = |object: &Stored| {
+            if !may_be_tied(object) {
+                return false;
+            }
             let meta = object.meta();
             let mut owners = meta.owner_references.iter().flatten();
             waits_for(meta, FOREGROUND)
@@ -115,6 +122,11 @@ impl Reconciler for GarbageCollector {
         }
         outcome
     }
+}
+
+/// Whether the object may have owners, or finalizers.
+fn may_be_tied(object: &Stored) -> bool {
+    object.may_have("ownerReferences") || object.may_have("finalizers")
 }
 
 /// Whether nothing that matters here is different.

@@ -103,6 +103,7 @@ pub(super) fn created(
         return Ok(object.to_json());
     };
     let new = object.to_value();
+    let field_by_field = |held| fields::encode(fields::update(&writer, &json!({}), &new, held));
     let entries = match tracking {
         Tracking::Applied(entries) => fields::encode(entries),
         Tracking::Write(None) if is_own(who, &writer) => {
@@ -112,27 +113,28 @@ pub(super) fn created(
             let parts: Vec<&str> = named.filter(beside).collect();
             match fields::of_part(&writer, None, &parts) {
                 Part::Changed(managed) => Some(managed),
-                _ => fields::encode(fields::update(&writer, &json!({}), &new, Vec::new())),
+                _ => field_by_field(Vec::new()),
             }
         }
         Tracking::Write(given) => {
-            let held = given.map_or_else(Vec::new, |g| sent(&g).unwrap_or_default());
-            fields::encode(fields::update(&writer, &json!({}), &new, held))
+            let held = given.and_then(|g| sent(&g));
+            field_by_field(held.unwrap_or_default())
         }
     };
-    let plain = object.canonical(new);
+    let plain = object.canonical(&new);
     Ok(with_managed_fields(plain, entries.as_deref()))
 }
 
-/// The canonical JSON of a changed object with its entries. `plain` is without them.
+/// The canonical JSON of a changed object with its entries.
 pub(super) fn updated(
     current: &Stored,
-    plain: Bytes,
+    object: &dyn AnyObject,
     who: &Identity,
     writer: Option<Writer>,
     tracking: Tracking,
 ) -> Result<Bytes, StatusError> {
-    let kept = |plain| with_managed_fields(plain, current.managed_fields());
+    let new = object.to_value();
+    let plain = object.canonical(&new);
     let given = match tracking {
         Tracking::Applied(entries) => {
             return Ok(with_managed_fields(
@@ -143,20 +145,20 @@ pub(super) fn updated(
         Tracking::Write(given) => given,
     };
     let Some(writer) = writer else {
-        return Ok(kept(plain));
+        return Ok(with_managed_fields(plain, current.managed_fields()));
     };
     if given.is_none() {
-        let whole = kept(plain.clone());
-        if whole == current.json {
-            return Ok(whole);
+        if current.is_plainly(&plain) {
+            return Ok(current.json.clone());
         }
         if is_own(who, &writer) {
+            let held = current.managed_fields();
             // Nobody's ownership is followed until something is applied.
-            if current.managed_fields().is_none() {
-                return Ok(whole);
+            if held.is_none() {
+                return Ok(plain);
             }
-            match fields::of_part(&writer, current.managed_fields(), &["status"]) {
-                Part::Kept => return Ok(whole),
+            match fields::of_part(&writer, held, &["status"]) {
+                Part::Kept => return Ok(with_managed_fields(plain, held)),
                 Part::Changed(managed) => return Ok(with_managed_fields(plain, Some(&managed))),
                 Part::Touched => {}
             }
@@ -168,7 +170,7 @@ pub(super) fn updated(
     let live = current
         .to_plain_value()
         .map_err(|e| StatusError::internal(format!("{e}: {}", e.source)))?;
-    let entries = fields::update(&writer, &live, &value_of(&plain)?, held);
+    let entries = fields::update(&writer, &live, &new, held);
     Ok(with_managed_fields(
         plain,
         fields::encode(entries).as_deref(),
@@ -185,9 +187,4 @@ fn sent(given: &Value) -> Option<Vec<Entry>> {
         return Some(Vec::new());
     }
     fields::decode(given.to_string().as_bytes()).ok()
-}
-
-fn value_of(json: &[u8]) -> Result<Value, StatusError> {
-    serde_json::from_slice(json)
-        .map_err(|e| StatusError::internal(format!("an admitted object is not valid JSON: {e}")))
 }

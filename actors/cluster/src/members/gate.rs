@@ -56,30 +56,30 @@ impl Actor for Gate {
                 return Ok(());
             }
         };
-        if !table.heard(&from, boot) {
+        if !table.heard(from, boot) {
             return Ok(());
         }
         let listener = &members.args.listener;
         match body {
-            Body::Raft { from, messages } => listener.raft(from, messages),
+            Body::Raft { from, messages } => listener.raft(from, &messages),
             Body::Heartbeat(heartbeat) => {
-                table.note(&from, &heartbeat);
-                let (leader, revision) = listener.heard(&from, &heartbeat);
+                table.note(from, &heartbeat);
+                let (leader, revision) = listener.heard(from, &heartbeat);
                 let answer = Body::Heard {
                     sent_us: heartbeat.sent_us,
                     leader,
                     revision,
                 };
                 // The next sign of life is answered in its place.
-                let _ = table.tell(&from, &answer);
+                let _ = table.tell(from, &answer);
             }
             Body::Heard {
                 sent_us,
                 leader,
                 revision,
             } => {
-                table.round_trip(&from, sent_us);
-                listener.answered(&from, leader, revision);
+                table.round_trip(from, sent_us);
+                listener.answered(from, leader, revision);
             }
         }
         Ok(())

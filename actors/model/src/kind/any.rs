@@ -56,7 +56,7 @@ pub trait AnyObject: Any + Send + Sync {
     /// The object as a JSON value.
     fn to_value(&self) -> Value;
     /// Canonical JSON of the object from its [`Self::to_value`].
-    fn canonical(&self, value: Value) -> Bytes;
+    fn canonical(&self, value: &Value) -> Bytes;
 }
 
 /// A decoded object and what was left out of it.
@@ -204,17 +204,14 @@ impl<R: KindRules> AnyObject for Typed<R> {
     }
 
     fn to_json(&self) -> Bytes {
-        self.canonical(self.to_value())
+        self.canonical(&self.to_value())
     }
 
-    fn canonical(&self, value: Value) -> Bytes {
-        let object = match value {
-            Value::Object(object) => object,
-            _ => serde_json::Map::new(),
-        };
+    fn canonical(&self, value: &Value) -> Bytes {
+        let nothing = serde_json::Map::new();
         let names = &R::NAMES;
         let version = super::registry::api_version(names.group, names.version);
-        canonical_json(&version, names.kind, object)
+        canonical_json(&version, names.kind, value.as_object().unwrap_or(&nothing))
     }
 
     fn to_value(&self) -> Value {

@@ -73,6 +73,9 @@ fn structures(old: Option<&Value>, new: Option<&Value>, shape: Shape, found: &mu
         let old_there = (there && old.is_some()).then_some(&NOTHING);
         let new_there = (there && new.is_some()).then_some(&NOTHING);
         let (old_value, new_value) = (left.get(name).or(old_there), right.get(name).or(new_there));
+        if old_value == new_value {
+            continue;
+        }
         one(
             PathElement::Field(name.clone()),
             old_value,

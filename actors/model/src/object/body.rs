@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::any::Any;
+use std::borrow::Borrow;
 use std::fmt;
 use std::io::Write;
 use std::sync::{Arc, OnceLock};
@@ -120,6 +121,23 @@ impl Stored {
         }
     }
 
+    /// Whether a field of this name may be somewhere in the object; when not, it is nowhere. Costs
+    /// next to nothing beside decoding.
+    pub fn may_have(&self, field: &str) -> bool {
+        may_have(&self.json, field)
+    }
+
+    /// Whether the JSON without `metadata.managedFields` is `plain`, which is canonical and has no
+    /// revision.
+    pub fn is_plainly(&self, plain: &[u8]) -> bool {
+        let Some((start, end)) = managed_fields_at(&self.json) else {
+            return self.json == plain;
+        };
+        let key = start - MANAGED_FIELDS.len();
+        let rest = end + usize::from(self.json.get(end) == Some(&b','));
+        plain.split_at_checked(key) == Some((&self.json[..key], &self.json[rest..]))
+    }
+
     /// The object as a JSON value, without `metadata.managedFields`.
     pub fn to_plain_value(&self) -> Result<serde_json::Value, DecodeError> {
         serde_json::from_slice(&self.to_plain_json())
@@ -197,36 +215,43 @@ impl PartialEq for Stored {
 pub fn canonical_json(
     api_version: &str,
     kind: &str,
-    mut object: serde_json::Map<String, serde_json::Value>,
+    object: impl Borrow<serde_json::Map<String, serde_json::Value>>,
 ) -> Bytes {
-    object.remove("apiVersion");
-    object.remove("kind");
-    let mut metadata = object.remove("metadata").unwrap_or_default();
-    let mut managed = None;
-    if let Some(fields) = metadata.as_object_mut() {
-        fields.remove("resourceVersion");
-        managed = fields.remove("managedFields").filter(|m| !m.is_null());
-    } else {
-        metadata = serde_json::Value::Object(serde_json::Map::new());
-    }
+    let object = object.borrow();
+    let metadata = object.get("metadata").and_then(|m| m.as_object());
     let mut json = Vec::with_capacity(ABOUT_BYTES);
     // Writing to memory cannot fail.
     let _ = write!(
         json,
-        "{{\"apiVersion\":{api_version:?},\"kind\":{kind:?},\"metadata\":"
+        "{{\"apiVersion\":{api_version:?},\"kind\":{kind:?},\"metadata\":{{"
     );
-    let _ = serde_json::to_writer(&mut json, &metadata);
-    for (field, value) in &object {
-        json.push(b',');
-        let _ = serde_json::to_writer(&mut json, field);
-        json.push(b':');
-        let _ = serde_json::to_writer(&mut json, value);
+    let apart = ["resourceVersion", "managedFields"];
+    let fields = metadata.into_iter().flatten();
+    for (number, field) in fields.filter(|f| !apart.contains(&&**f.0)).enumerate() {
+        if number > 0 {
+            json.push(b',');
+        }
+        write_field(&mut json, field);
     }
     json.push(b'}');
-    match managed {
+    let before = ["apiVersion", "kind", "metadata"];
+    for field in object.iter().filter(|f| !before.contains(&&**f.0)) {
+        json.push(b',');
+        write_field(&mut json, field);
+    }
+    json.push(b'}');
+    let managed = metadata.and_then(|m| m.get("managedFields"));
+    match managed.filter(|m| !m.is_null()) {
         None => json.into(),
         Some(managed) => with_managed_fields(json.into(), Some(managed.to_string().as_bytes())),
     }
+}
+
+fn write_field(json: &mut Vec<u8>, (name, value): (&String, &serde_json::Value)) {
+    // Writing to memory cannot fail.
+    let _ = serde_json::to_writer(&mut *json, name);
+    json.push(b':');
+    let _ = serde_json::to_writer(json, value);
 }
 
 /// Canonical JSON without `metadata.managedFields`, with these (a JSON list).
@@ -272,8 +297,13 @@ fn managed_fields_at(json: &[u8]) -> Option<(usize, usize)> {
     None
 }
 
+/// Whether a field of this name may be somewhere in canonical JSON: names are never escaped there.
+pub(crate) fn may_have(json: &[u8], field: &str) -> bool {
+    find(json, field.as_bytes()).is_some()
+}
+
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|w| w == needle)
+    memchr::memmem::find(haystack, needle)
 }
 
 #[cfg(test)]
@@ -327,6 +357,7 @@ mod tests {
                 whole["metadata"]["managedFields"] = plain["metadata"]["managedFields"].clone();
                 assert_eq!(plain, whole);
                 if revision == 0 {
+                    assert!(stored.is_plainly(&bare.json) && !stored.is_plainly(b"{}"));
                     assert_eq!(
                         with_managed_fields(bare.json.clone(), stored.managed_fields()),
                         json

@@ -3,12 +3,11 @@
 
 use super::StateDirectory;
 use crate::raft::RaftHandle;
-use bytes::Bytes;
 use jiff::Timestamp;
 use kabuki_cluster::remote::Remote;
 use kabuki_cluster::seams::{Directory as _, Listener};
 use kabuki_model::view::View as _;
-use kabuki_protocol::cluster::Heartbeat;
+use kabuki_protocol::cluster::{Heartbeat, Piece};
 use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
 use std::collections::BTreeMap;
@@ -76,9 +75,9 @@ impl Listener for Hearing {
         }
     }
 
-    fn raft(&self, _from: u64, messages: Vec<Bytes>) {
-        for message in messages {
-            match Message::parse_from_bytes(&message) {
+    fn raft(&self, _from: u64, messages: &[Piece]) {
+        for Piece(message) in messages {
+            match Message::parse_from_bytes(message) {
                 Ok(message) => {
                     let kind = message.get_msg_type();
                     // While Raft restarts, messages are lost, as they may be.

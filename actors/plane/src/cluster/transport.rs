@@ -2,9 +2,8 @@
 
 use super::StateDirectory;
 use crate::raft::{RaftHandle, SnapshotSource, Transport};
-use bytes::Bytes;
 use kabuki_cluster::members::MembersHandle;
-use kabuki_protocol::cluster::{Body, MAX_BODY_BYTES};
+use kabuki_protocol::cluster::{Body, MAX_BODY_BYTES, Piece};
 use protobuf::Message as _;
 use raft::eraftpb::{ConfState, Message};
 use std::collections::BTreeMap;
@@ -57,10 +56,10 @@ impl MemberTransport {
 }
 
 impl Parts {
-    fn send_to(&self, to: u64, messages: Vec<Bytes>) {
+    fn send_to(&self, to: u64, messages: &[Vec<u8>]) {
         let body = Body::Raft {
             from: self.own_id,
-            messages,
+            messages: messages.iter().map(|m| Piece(m)).collect(),
         };
         let told = self
             .directory
@@ -78,7 +77,7 @@ impl Transport for MemberTransport {
         let Some(parts) = self.parts.get() else {
             return;
         };
-        let mut by_server: BTreeMap<u64, Vec<Bytes>> = BTreeMap::new();
+        let mut by_server: BTreeMap<u64, Vec<Vec<u8>>> = BTreeMap::new();
         let mut sizes: BTreeMap<u64, usize> = BTreeMap::new();
         for message in messages {
             let Ok(encoded) = message.write_to_bytes() else {
@@ -87,14 +86,14 @@ impl Transport for MemberTransport {
             let size = sizes.entry(message.to).or_default();
             let batch = by_server.entry(message.to).or_default();
             if *size > 0 && *size + encoded.len() > BATCH_BYTES {
-                parts.send_to(message.to, std::mem::take(batch));
+                parts.send_to(message.to, &std::mem::take(batch));
                 *size = 0;
             }
             *size += encoded.len();
-            batch.push(encoded.into());
+            batch.push(encoded);
         }
         for (to, batch) in by_server {
-            parts.send_to(to, batch);
+            parts.send_to(to, &batch);
         }
     }
 

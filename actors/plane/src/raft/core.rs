@@ -63,6 +63,7 @@ mod election;
 mod entry;
 mod logger;
 mod membership;
+mod notices;
 mod reads;
 mod ready;
 mod replica;

@@ -8,8 +8,8 @@
 //!
 //! Room is made by writing it: a sync of what is written over such blocks is the data alone, while
 //! the first write to a fresh block (also to one that is merely allocated) waits for the file
-//! system's journal, behind whatever else the machine writes. For the same reason files that the
-//! log has done with are kept as [`Spares`] and written over.
+//! system's journal, behind whatever else the machine writes. For the same reason new files are
+//! [`Spares`], which have been written to before.
 
 use raft_engine::env::{FileSystem, Handle, Permission, WriteExt};
 use spares::Spares;
@@ -54,7 +54,7 @@ struct Opened {
 }
 
 /// Room is made in such parts.
-const PART_BYTES: usize = 64 << 10;
+const PART_BYTES: u64 = 64 << 10;
 /// More than the head of a log file.
 const HEAD_BYTES: u64 = 256;
 
@@ -206,16 +206,19 @@ impl WriteExt for LogCursor {
     }
 
     fn allocate(&mut self, offset: usize, size: usize) -> Result<()> {
-        let zeros = vec![0; size.min(PART_BYTES)];
-        let mut at = offset as u64;
-        let end = at + size as u64;
-        while at < end {
-            let part = zeros.len().min((end - at) as usize);
-            self.handle.file.write_all_at(&zeros[..part], at)?;
-            at += part as u64;
-        }
-        Ok(())
+        write_zeros(&self.handle.file, offset as u64, size as u64)
     }
+}
+
+fn write_zeros(file: &File, offset: u64, bytes: u64) -> Result<()> {
+    let zeros = vec![0; bytes.min(PART_BYTES) as usize];
+    let (mut at, end) = (offset, offset + bytes);
+    while at < end {
+        let part = (zeros.len() as u64).min(end - at);
+        file.write_all_at(&zeros[..part as usize], at)?;
+        at += part;
+    }
+    Ok(())
 }
 
 impl FileSystem for LogFiles {

@@ -24,7 +24,7 @@ const GROUP: u64 = 1;
 const HARD_STATE: &[u8] = b"hard-state";
 
 /// Small files, so that what was compacted is soon removed: a node's log fits in a few of them.
-const FILE_MIB: u64 = 8;
+pub(super) const FILE_MIB: u64 = 8;
 /// From here on compacted files are removed.
 const PURGE_MIB: u64 = 24;
 

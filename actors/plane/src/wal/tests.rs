@@ -62,12 +62,20 @@ fn files(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     for directory in [root.to_owned(), root.join("log")] {
         for entry in std::fs::read_dir(directory).expect("listed") {
             let path = entry.expect("listed").path();
-            if path.is_file() {
-                found.insert(path.clone(), std::fs::read(path).expect("read"));
+            // Room for the log has another name while it is being made.
+            match std::fs::read(&path) {
+                Ok(content) => drop(found.insert(path, content)),
+                Err(_) if path.is_dir() || is_room(&path) => {}
+                Err(e) => panic!("cannot read {}: {e}", path.display()),
             }
         }
     }
     found
+}
+
+fn is_room(path: &Path) -> bool {
+    let extension = path.extension();
+    extension.is_some_and(|e| e == "spare" || e == "unfinished")
 }
 
 fn restore(root: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) {

@@ -55,6 +55,7 @@ impl Replica {
             new_term,
             messages: ready.take_persisted_messages(),
         };
+        self.promised.note(&unpersisted.messages);
         self.unpersisted.push_back(unpersisted);
         self.send_as_leader(at_once, out);
         if appended {

@@ -6,6 +6,7 @@ use super::election::{Election, Leadership, TICKS_PER_ELECTION, TICKS_PER_HEARTB
 use super::entry::{self, ENTRY_VERSION, EntryError, OLDEST_ENTRY_VERSION};
 use super::logger;
 use super::membership::{Contacts, Reconfiguring};
+use super::notices::Promised;
 use super::reads::Reads;
 use super::snapshots::{Incoming, Saving};
 use super::storage::LogStorage;
@@ -68,6 +69,7 @@ pub struct Replica {
     entry_version: u8,
     /// Readys that are not known to be durable.
     pub(super) unpersisted: VecDeque<Unpersisted>,
+    pub(super) promised: Promised,
     pub(super) election: Election,
     pub(super) reads: Reads,
     pub(super) contacts: Contacts,
@@ -148,6 +150,7 @@ impl Replica {
             applier: Applier::new(Store::from_snapshot(recovered.snapshot), due),
             entry_version,
             unpersisted: VecDeque::new(),
+            promised: Promised::default(),
             election: Election::new(config.seed),
             reads: Reads::new(id, config.seed),
             contacts: Contacts::default(),
@@ -282,9 +285,12 @@ impl Replica {
         let more = message.index < self.node.raft.raft_log.last_index();
         let answer = kind == MessageType::MsgAppendResponse;
         self.node.skip_bcast_commit(answer && more);
-        if let Err(e) = self.node.step(message) {
+        let notice = self.is_notice(&message);
+        match self.node.step(message) {
+            Ok(()) if notice => self.leave_unanswered(),
+            Ok(()) => {}
             // A message of a removed or unknown server: not worth a restart.
-            tracing::debug!(error = %e, "a raft message was ignored");
+            Err(e) => tracing::debug!(error = %e, "a raft message was ignored"),
         }
         let leads = matches!(
             kind,

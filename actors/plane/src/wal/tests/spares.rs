@@ -4,6 +4,7 @@ use super::super::snapshots;
 use super::*;
 use kabuki_store::Store;
 use raft::eraftpb::ConfState;
+use std::os::unix::fs::MetadataExt;
 
 const ENTRY_BYTES: usize = 256 << 10;
 /// Entries until the log has written over several of its files.
@@ -19,17 +20,31 @@ fn names(root: &Path, extension: &str) -> Vec<PathBuf> {
         .collect()
 }
 
+/// The files of the log, by what they are called and by what the disk calls them.
+fn present(root: &Path) -> BTreeMap<PathBuf, u64> {
+    numbers(names(root, "raftlog"))
+}
+
+fn numbers(paths: Vec<PathBuf>) -> BTreeMap<PathBuf, u64> {
+    let number = |path: PathBuf| Some((path.clone(), std::fs::metadata(path).ok()?.ino()));
+    paths.into_iter().filter_map(number).collect()
+}
+
 /// Appends entries, with a snapshot now and then up to which the log is forgotten. Returns how
-/// often a spare file was written over.
+/// often a file was written over that had been one of the log before, or was there at the start.
 fn fill(root: &Path, log: &mut Log, entries: std::ops::Range<u64>) -> usize {
     let mut conf_state = ConfState::default();
     conf_state.set_voters(vec![1]);
     let mut reused = 0;
+    let mut known = present(root);
+    known.extend(numbers(names(root, "spare")));
     for index in entries {
-        let spares = names(root, "spare").len();
         log.append(&[append(index, vec![entry(index, 1, ENTRY_BYTES)])])
             .expect("written");
-        reused += usize::from(names(root, "spare").len() < spares);
+        for (path, number) in present(root) {
+            let before = known.values().any(|n| *n == number);
+            reused += usize::from(known.insert(path, number).is_none() && before);
+        }
         if index % SNAPSHOT == 0 {
             let mut store = Store::new();
             store.advance(Position { index, term: 1 });
@@ -104,4 +119,37 @@ fn a_crash_leaves_the_log_whole_although_its_files_are_written_over() {
     std::fs::write(torn.path().join("synced"), synced).expect("written");
     let refused = open(torn.path()).err().expect("refused").to_string();
     assert!(refused.contains(&*name.to_string_lossy()), "{refused}");
+}
+
+#[test]
+fn room_is_made_ahead_by_another_thread() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let root = directory.path();
+    let (mut log, _) = open(root).expect("opens");
+    let files = || present(root).len();
+    let mut index = 2;
+    let mut grow = |to: usize| {
+        while files() < to {
+            log.append(&[append(index, vec![entry(index, 1, ENTRY_BYTES)])])
+                .expect("written");
+            index += 1;
+        }
+    };
+    assert!(names(root, "spare").is_empty(), "a small log needs none");
+    grow(2);
+    let ready = |root: &Path| names(root, "spare").first().cloned();
+    let made = loop {
+        match ready(root) {
+            Some(path) => break path,
+            None => std::thread::sleep(std::time::Duration::from_millis(5)),
+        }
+    };
+    let made = std::fs::metadata(made).expect("it is there");
+    assert!(made.len() > 8 << 20, "it has room for a whole file");
+    assert!(made.blocks() * 512 >= made.len(), "blocks, not a hole");
+    grow(3);
+    assert!(present(root).values().any(|n| *n == made.ino()));
+    let crash = crashed(root);
+    let (_, recovered) = open(crash.path()).expect("opens");
+    assert_eq!(last(&recovered), index - 1);
 }

@@ -3,7 +3,7 @@
 use super::super::election::mix;
 use super::super::*;
 use crate::raft::RaftError;
-use eraftpb::Message;
+use eraftpb::{Message, MessageType};
 use kabuki_model::command::{Command, Expect, Op};
 use kabuki_model::view::View as _;
 use kabuki_model::{ObjectKey, Resource, codec};
@@ -61,6 +61,8 @@ pub(super) struct World {
     leaders: BTreeMap<u64, u64>,
     pub(super) snapshots_sent: u64,
     pub(super) reads_served: u64,
+    /// Answers to messages of a leader with or about entries.
+    pub(super) appends_answered: u64,
 }
 
 fn key(name: &str) -> ObjectKey {
@@ -86,6 +88,7 @@ impl World {
             leaders: BTreeMap::new(),
             snapshots_sent: 0,
             reads_served: 0,
+            appends_answered: 0,
         };
         let ids: Vec<u64> = (1..=count).collect();
         for id in &ids {
@@ -162,7 +165,13 @@ impl World {
             let server = self.servers.get_mut(&id).expect("it is known");
             match effect {
                 Effect::Append(append) => server.appends.push_back(append),
-                Effect::Send(messages) => self.network.extend(messages),
+                Effect::Send(messages) => {
+                    let answers = messages
+                        .iter()
+                        .filter(|m| m.get_msg_type() == MessageType::MsgAppendResponse);
+                    self.appends_answered += answers.count() as u64;
+                    self.network.extend(messages);
+                }
                 Effect::SendSnapshot(message) => {
                     self.snapshots_sent += 1;
                     self.snapshots.push(message);
