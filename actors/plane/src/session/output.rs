@@ -55,6 +55,8 @@ pub(super) async fn write_frames(
 ) -> String {
     let mut bytes = Vec::new();
     while let Some(message) = outgoing.recv().await {
+        // First let those run who were answered together with this one: a commit answers many.
+        tokio::task::yield_now().await;
         let (mut next, mut last) = (Some(message), false);
         while let Some(message) = next {
             last = matches!(message, ServerFrame::Goodbye { .. });

@@ -398,6 +398,8 @@ async fn run_stream(
 /// Writes all that waits at once: each write is a TLS record and a system call.
 async fn write_frames(mut writer: impl AsyncWrite + Unpin, mut outgoing: mpsc::Receiver<Vec<u8>>) {
     while let Some(mut bytes) = outgoing.recv().await {
+        // First let those run who were woken together with the one that sent this.
+        tokio::task::yield_now().await;
         while bytes.len() < TOGETHER_BYTES
             && let Ok(next) = outgoing.try_recv()
         {
