@@ -125,9 +125,10 @@ pub(super) fn created(
     Ok(with_managed_fields(plain, entries.as_deref()))
 }
 
-/// The canonical JSON of a changed object with its entries.
+/// The canonical JSON of a changed object with its entries; `old` is what it is at present.
 pub(super) fn updated(
     current: &Stored,
+    old: &dyn AnyObject,
     object: &dyn AnyObject,
     who: &Identity,
     writer: Option<Writer>,
@@ -167,10 +168,7 @@ pub(super) fn updated(
     let held = given
         .and_then(|g| sent(&g))
         .unwrap_or_else(|| held(current));
-    let live = current
-        .to_plain_value()
-        .map_err(|e| StatusError::internal(format!("{e}: {}", e.source)))?;
-    let entries = fields::update(&writer, &live, &new, held);
+    let entries = fields::update(&writer, &old.to_value(), &new, held);
     Ok(with_managed_fields(
         plain,
         fields::encode(entries).as_deref(),

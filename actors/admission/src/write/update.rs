@@ -206,7 +206,7 @@ pub(super) fn commit_update(
     let changed = Changed {
         current,
         claims,
-        json: managed::updated(current, &*new, who, writer, tracking)?,
+        json: managed::updated(current, &*old, &*new, who, writer, tracking)?,
         gone: super::delete::nothing_keeps(&*new),
         pinned,
         scale: subresource == Some(Subresource::Scale),

@@ -2,7 +2,6 @@
 
 use super::set::FieldSet;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// What a manager did to own its fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -39,7 +38,7 @@ struct Written {
     #[serde(skip_serializing_if = "String::is_empty")]
     fields_type: String,
     #[serde(rename = "fieldsV1", skip_serializing_if = "Option::is_none")]
-    fields_v1: Option<Value>,
+    fields_v1: Option<FieldSet>,
     #[serde(skip_serializing_if = "String::is_empty")]
     manager: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,17 +90,13 @@ fn entry(written: Written) -> Result<Entry, String> {
             written.fields_type
         ));
     }
-    let fields = match &written.fields_v1 {
-        None | Some(Value::Null) => FieldSet::default(),
-        Some(fields) => FieldSet::from_json(fields)?,
-    };
     Ok(Entry {
         manager: written.manager,
         operation: written.operation.ok_or("an entry has no operation")?,
         api_version: written.api_version,
         time: written.time,
         subresource: written.subresource,
-        fields,
+        fields: written.fields_v1.unwrap_or_default(),
     })
 }
 
@@ -129,7 +124,7 @@ pub fn encode(mut entries: Vec<Entry>) -> Option<Vec<u8>> {
         .map(|e| Written {
             api_version: e.api_version,
             fields_type: "FieldsV1".to_string(),
-            fields_v1: Some(e.fields.to_json()),
+            fields_v1: Some(e.fields),
             manager: e.manager,
             operation: Some(e.operation),
             subresource: e.subresource,

@@ -1,5 +1,6 @@
 //! The parts of a field's path (Kubernetes, "FieldsV1").
 
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use std::fmt;
 
@@ -35,14 +36,16 @@ impl PathElement {
             _ => None,
         }
     }
+}
 
-    /// The part as it is written.
-    pub(super) fn text(&self) -> String {
+/// The part as it is written.
+impl Serialize for PathElement {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Field(name) => format!("f:{name}"),
-            Self::Key(key) => format!("k:{key}"),
-            Self::Value(value) => format!("v:{value}"),
-            Self::Index(index) => format!("i:{index}"),
+            Self::Field(name) => serializer.collect_str(&format_args!("f:{name}")),
+            Self::Key(key) => serializer.collect_str(&format_args!("k:{key}")),
+            Self::Value(value) => serializer.collect_str(&format_args!("v:{value}")),
+            Self::Index(index) => serializer.collect_str(&format_args!("i:{index}")),
         }
     }
 }

@@ -1,8 +1,11 @@
 //! Sets of fields and their algebra, and the form in which they are written (`FieldsV1`).
 
 use super::path::PathElement;
-use serde_json::{Map, Value};
+use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// A set of paths. A path may be a member without those below it being members, and the other way
 /// round.
@@ -138,48 +141,106 @@ impl FieldSet {
             node.below.gather(&format!("{above}{element}"), paths);
         }
     }
+}
 
-    /// Reads a written set.
-    ///
-    /// # Errors
-    /// What cannot be understood.
-    pub fn from_json(value: &Value) -> Result<Self, String> {
-        Self::read(value, 0)
+impl Serialize for FieldSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let set = self;
+        Written { set, member: false }.serialize(serializer)
     }
+}
 
-    fn read(value: &Value, depth: usize) -> Result<Self, String> {
-        let Some(fields) = value.as_object() else {
-            return Err(format!("a set of fields is an object, not {value}"));
-        };
-        if depth > MAX_DEPTH {
-            return Err("a set of fields nests too deeply".to_string());
+/// A set, and whether what it is below is a member.
+struct Written<'a> {
+    set: &'a FieldSet,
+    member: bool,
+}
+
+impl Serialize for Written<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_map(None)?;
+        if self.member && !self.set.is_empty() {
+            fields.serialize_entry(".", &serde_json::Map::new())?;
         }
-        let mut set = Self::default();
-        for (text, inner) in fields.iter().filter(|(text, _)| *text != ".") {
-            let element = PathElement::parse(text)
-                .ok_or_else(|| format!("{text:?} is no part of a field's path"))?;
-            let below = Self::read(inner, depth + 1)?;
-            // A path with nothing below it is a member.
-            let member = below.is_empty() || inner.get(".").is_some();
-            set.nodes.insert(element, Node { member, below });
+        for (element, node) in &self.set.nodes {
+            let (set, member) = (&node.below, node.member);
+            fields.serialize_entry(element, &Written { set, member })?;
         }
+        fields.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for FieldSet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (set, _) = Below { depth: 0 }.deserialize(deserializer)?;
         Ok(set)
     }
+}
 
-    /// The set as it is written.
-    pub fn to_json(&self) -> Value {
-        Value::Object(self.write(false))
+/// Reads a set, and whether what it is below is said to be a member.
+struct Below {
+    depth: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Below {
+    type Value = (FieldSet, bool);
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Below {
+    type Value = (FieldSet, bool);
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object, which a set of fields is")
     }
 
-    fn write(&self, member: bool) -> Map<String, Value> {
-        let mut fields = Map::new();
-        if member && !self.is_empty() {
-            fields.insert(".".to_string(), Value::Object(Map::new()));
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
+        if self.depth > MAX_DEPTH {
+            return Err(A::Error::custom("a set of fields nests too deeply"));
         }
-        for (element, node) in &self.nodes {
-            let inner = node.below.write(node.member);
-            fields.insert(element.text(), Value::Object(inner));
+        let (mut set, mut named) = (FieldSet::default(), false);
+        while let Some(Part(part)) = fields.next_key()? {
+            let Some(element) = part else {
+                named = true;
+                fields.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let depth = self.depth + 1;
+            let (below, named) = fields.next_value_seed(Below { depth })?;
+            // A path with nothing below it is a member.
+            let member = below.is_empty() || named;
+            set.nodes.insert(element, Node { member, below });
         }
-        fields
+        Ok((set, named))
+    }
+}
+
+/// A part of a path; nothing is what the set is below.
+struct Part(Option<PathElement>);
+
+impl<'de> Deserialize<'de> for Part {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Part;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a part of a field's path")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Part, E> {
+                if text == "." {
+                    return Ok(Part(None));
+                }
+                let element = PathElement::parse(text).ok_or_else(|| {
+                    E::custom(format_args!("{text:?} is no part of a field's path"))
+                })?;
+                Ok(Part(Some(element)))
+            }
+        }
+        deserializer.deserialize_str(Text)
     }
 }
