@@ -4,7 +4,7 @@
 mod body;
 mod resource;
 
-pub(crate) use body::may_have;
+pub(crate) use body::may_have_owners;
 pub use body::{DecodeError, Stored, canonical_json, with_managed_fields};
 pub use resource::Resource;
 

@@ -74,7 +74,7 @@ pub fn index_entries(key: &ObjectKey, json: &[u8]) -> Vec<(Index, String)> {
     }
     let mut entries = Vec::new();
     let special = [Resource::SERVICES, Resource::PODS].contains(&key.resource);
-    if !special && !crate::object::may_have(json, "ownerReferences") {
+    if !special && !crate::object::may_have_owners(json) {
         return entries;
     }
     if key.resource == Resource::SERVICES

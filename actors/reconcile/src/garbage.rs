@@ -126,7 +126,7 @@ impl Reconciler for GarbageCollector {
 
 /// Whether the object may have owners, or finalizers.
 fn may_be_tied(object: &Stored) -> bool {
-    object.may_have("ownerReferences") || object.may_have("finalizers")
+    object.may_have_owners() || object.may_have_finalizers()
 }
 
 /// Whether nothing that matters here is different.

@@ -23,6 +23,13 @@ impl Comparison {
         self.modified.clone().union(&self.added)
     }
 
+    /// What the new one sets, and what it removes.
+    pub fn into_parts(self) -> (FieldSet, FieldSet) {
+        let mut set = self.modified;
+        set.absorb(self.added);
+        (set, self.removed)
+    }
+
     fn insert_below(&mut self, element: &PathElement, below: Self) {
         for (mine, theirs) in [
             (&mut self.removed, below.removed),

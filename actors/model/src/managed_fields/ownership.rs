@@ -9,6 +9,7 @@ use super::set::FieldSet;
 use super::shape::Shape;
 use super::{ApplyError, Conflict, Writer};
 use serde_json::Value;
+use std::sync::LazyLock;
 
 /// More managers than this that wrote without applying are not told apart: the oldest become one.
 const MAX_UPDATERS: usize = 10;
@@ -21,9 +22,11 @@ fn field(name: &str) -> PathElement {
     PathElement::Field(name.to_string())
 }
 
-/// Takes away what nobody owns: what names the object, and what the server sets.
-fn strip(set: &mut FieldSet, writer: &Writer) {
-    const META: &[&str] = &[
+/// Fields that nobody owns: what names the object, and what the server sets.
+static NOBODYS: LazyLock<[PathElement; 2]> = LazyLock::new(|| ["apiVersion", "kind"].map(field));
+static METADATA: LazyLock<PathElement> = LazyLock::new(|| field("metadata"));
+static NOBODYS_METADATA: LazyLock<[PathElement; 9]> = LazyLock::new(|| {
+    let names = [
         "name",
         "namespace",
         "creationTimestamp",
@@ -34,14 +37,15 @@ fn strip(set: &mut FieldSet, writer: &Writer) {
         "managedFields",
         "resourceVersion",
     ];
-    set.remove(&field("apiVersion"));
-    set.remove(&field("kind"));
-    let mut meta = set.below(&field("metadata")).cloned().unwrap_or_default();
-    for name in META {
-        meta.remove(&field(name));
-    }
-    set.remove_all(&field("metadata"));
-    set.insert_below(field("metadata"), meta);
+    names.map(field)
+});
+
+/// Takes away what nobody owns.
+fn strip(set: &mut FieldSet, writer: &Writer) {
+    NOBODYS.iter().for_each(|f| set.remove(f));
+    set.change_below(&METADATA, |metadata| {
+        NOBODYS_METADATA.iter().for_each(|f| metadata.remove(f));
+    });
     // What the endpoint does not write is not owned through it.
     match writer.subresource {
         "status" => {
@@ -102,15 +106,16 @@ fn expand(entries: &mut [Entry], live: &Value, shape: Shape, writer: &Writer) {
     }
 }
 
-/// Everyone else loses what was changed or removed.
-fn take_from_others(entries: &mut [Entry], changes: &Comparison, mine: Option<usize>) {
-    if entries.is_empty() {
-        return;
-    }
-    let set = changes.set();
+/// Everyone but `mine` loses what was set or removed.
+fn take_from_others(
+    entries: &mut [Entry],
+    (set, removed): (&FieldSet, &FieldSet),
+    mine: Option<usize>,
+) {
     for (at, entry) in entries.iter_mut().enumerate() {
         if Some(at) != mine {
-            entry.fields = entry.fields.difference(&set).difference(&changes.removed);
+            entry.fields.subtract(set);
+            entry.fields.subtract(removed);
         }
     }
 }
@@ -124,16 +129,14 @@ pub(super) fn update(
 ) -> Vec<Entry> {
     let shape = Shape::Struct(writer.message);
     expand(&mut entries, live, shape, writer);
-    let changes = compare(Some(live), Some(new), shape);
-    take_from_others(&mut entries, &changes, None);
-    let mut mine = changes.set();
+    let (mut mine, removed) = compare(Some(live), Some(new), shape).into_parts();
+    take_from_others(&mut entries, (&mine, &removed), None);
     strip(&mut mine, writer);
     if !mine.is_empty() {
         let entry = writer.entry(Operation::Update, mine);
         match entries.iter_mut().find(|e| e.same_manager(&entry)) {
             Some(old) => {
-                let fields = std::mem::take(&mut old.fields);
-                old.fields = fields.union(&entry.fields);
+                old.fields.absorb(entry.fields);
                 old.time = entry.time;
             }
             None => entries.push(entry),
@@ -223,7 +226,8 @@ pub(super) fn apply(
     if !force && !conflicts.is_empty() {
         return Err(ApplyError::Conflicts(conflicts));
     }
-    take_from_others(&mut entries, &changes, Some(mine));
+    let (set, removed) = changes.into_parts();
+    take_from_others(&mut entries, (&set, &removed), Some(mine));
     // Only now: what names the object also keeps it together while fields are removed.
     strip(&mut entries[mine].fields, writer);
     let stays = entries[mine].time.clone();

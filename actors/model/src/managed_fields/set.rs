@@ -5,6 +5,7 @@ use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 
 /// A set of paths. A path may be a member without those below it being members, and the other way
@@ -74,6 +75,44 @@ impl FieldSet {
             node.member = false;
             if node.is_empty() {
                 self.nodes.remove(element);
+            }
+        }
+    }
+
+    /// Takes away `element`, and has `change` what is below it.
+    pub fn change_below(&mut self, element: &PathElement, change: impl FnOnce(&mut Self)) {
+        if let Some(node) = self.nodes.get_mut(element) {
+            node.member = false;
+            change(&mut node.below);
+            if node.is_empty() {
+                self.nodes.remove(element);
+            }
+        }
+    }
+
+    /// Takes away what is in `other`.
+    pub fn subtract(&mut self, other: &Self) {
+        for (element, theirs) in &other.nodes {
+            if let Some(mine) = self.nodes.get_mut(element) {
+                mine.member &= !theirs.member;
+                mine.below.subtract(&theirs.below);
+                if mine.is_empty() {
+                    self.nodes.remove(element);
+                }
+            }
+        }
+    }
+
+    /// Adds what is in `other`.
+    pub fn absorb(&mut self, other: Self) {
+        for (element, theirs) in other.nodes {
+            match self.nodes.entry(element) {
+                Entry::Vacant(place) => drop(place.insert(theirs)),
+                Entry::Occupied(mut mine) => {
+                    let mine = mine.get_mut();
+                    mine.member |= theirs.member;
+                    mine.below.absorb(theirs.below);
+                }
             }
         }
     }

@@ -493,6 +493,10 @@ proptest! {
         prop_assert_eq!(a.difference(&b).union(&a.intersection(&b)), a.clone());
         prop_assert_eq!(a.clone().union(&b), b.clone().union(&a));
         prop_assert!(a.difference(&b).intersection(&b).is_empty());
+        let (mut less, mut more) = (a.clone(), a.clone());
+        less.subtract(&b);
+        more.absorb(b.clone());
+        prop_assert_eq!((less, more), (a.difference(&b), a.clone().union(&b)));
         let written = serde_json::to_vec(&a).expect("written");
         prop_assert_eq!(&serde_json::from_slice::<FieldSet>(&written).expect("read"), &a);
     }

@@ -3,13 +3,14 @@
 use super::ObjectKey;
 use bytes::Bytes;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use memchr::memmem::Finder;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::borrow::Borrow;
 use std::fmt;
 use std::io::Write;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 /// Stored JSON that is not an object of the kind that it is stored under.
 #[derive(Debug, thiserror::Error)]
@@ -121,10 +122,15 @@ impl Stored {
         }
     }
 
-    /// Whether a field of this name may be somewhere in the object; when not, it is nowhere. Costs
-    /// next to nothing beside decoding.
-    pub fn may_have(&self, field: &str) -> bool {
-        may_have(&self.json, field)
+    /// Whether it may have owners; without decoding it.
+    pub fn may_have_owners(&self) -> bool {
+        may_have_owners(&self.json)
+    }
+
+    /// Whether it may have finalizers; without decoding it.
+    pub fn may_have_finalizers(&self) -> bool {
+        static NAME: LazyLock<Finder> = LazyLock::new(|| Finder::new("finalizers"));
+        NAME.find(&self.json).is_some()
     }
 
     /// Whether the JSON without `metadata.managedFields` is `plain`, which is canonical and has no
@@ -297,13 +303,15 @@ fn managed_fields_at(json: &[u8]) -> Option<(usize, usize)> {
     None
 }
 
-/// Whether a field of this name may be somewhere in canonical JSON: names are never escaped there.
-pub(crate) fn may_have(json: &[u8], field: &str) -> bool {
-    find(json, field.as_bytes()).is_some()
+/// Whether the object of canonical JSON, where names are never escaped, may have owners.
+pub(crate) fn may_have_owners(json: &[u8]) -> bool {
+    static NAME: LazyLock<Finder> = LazyLock::new(|| Finder::new("ownerReferences"));
+    NAME.find(json).is_some()
 }
 
+/// Of what is near the beginning.
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    memchr::memmem::find(haystack, needle)
+    haystack.windows(needle.len()).position(|w| w == needle)
 }
 
 #[cfg(test)]

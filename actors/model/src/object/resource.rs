@@ -112,7 +112,8 @@ impl fmt::Debug for Resource {
 
 impl PartialEq for Resource {
     fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
+        // Mostly they are the same constant.
+        std::ptr::eq(self.as_str(), other.as_str()) || self.as_str() == other.as_str()
     }
 }
 
@@ -126,7 +127,10 @@ impl PartialOrd for Resource {
 
 impl Ord for Resource {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.as_str().cmp(other.as_str())
+        match std::ptr::eq(self.as_str(), other.as_str()) {
+            true => std::cmp::Ordering::Equal,
+            false => self.as_str().cmp(other.as_str()),
+        }
     }
 }
 
