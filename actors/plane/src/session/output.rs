@@ -2,6 +2,7 @@
 
 use kabuki_protocol::frame;
 use kabuki_protocol::session::ServerFrame;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -19,12 +20,31 @@ const STALLED: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub(super) struct Output {
     frames: mpsc::Sender<ServerFrame>,
+    _counted: Arc<()>,
+}
+
+/// What is to be written to the client.
+pub(super) struct Outgoing {
+    frames: mpsc::Receiver<ServerFrame>,
+    /// Held once by the session, and once by each call that is under way.
+    answering: Weak<()>,
 }
 
 impl Output {
-    pub(super) fn channel() -> (Self, mpsc::Receiver<ServerFrame>) {
+    pub(super) fn channel() -> (Self, Outgoing) {
         let (frames, outgoing) = mpsc::channel(DEPTH);
-        (Self { frames }, outgoing)
+        let counted = Arc::new(());
+        let outgoing = Outgoing {
+            frames: outgoing,
+            answering: Arc::downgrade(&counted),
+        };
+        (
+            Self {
+                frames,
+                _counted: counted,
+            },
+            outgoing,
+        )
     }
 
     /// Sends a frame of a call, waiting for room. `false` when the session is over.
@@ -51,12 +71,18 @@ impl Output {
 /// each write is a TLS record and a system call.
 pub(super) async fn write_frames(
     mut writer: impl AsyncWrite + Unpin,
-    mut outgoing: mpsc::Receiver<ServerFrame>,
+    outgoing: Outgoing,
 ) -> String {
     let mut bytes = Vec::new();
+    let Outgoing {
+        frames: mut outgoing,
+        answering,
+    } = outgoing;
     while let Some(message) = outgoing.recv().await {
         // First let those run who were answered together with this one: a commit answers many.
-        tokio::task::yield_now().await;
+        if answering.strong_count() > 1 {
+            tokio::task::yield_now().await;
+        }
         let (mut next, mut last) = (Some(message), false);
         while let Some(message) = next {
             last = matches!(message, ServerFrame::Goodbye { .. });
@@ -85,4 +111,62 @@ pub(super) async fn write_frames(
     }
     let _ = writer.shutdown().await;
     "the session is over".to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kabuki_protocol::session::Reply;
+    use std::pin::Pin;
+    use std::sync::Mutex;
+    use std::task::{Context, Poll};
+    use tokio::sync::watch;
+
+    /// Remembers how much each write had.
+    #[derive(Clone, Default)]
+    struct Writes(Arc<Mutex<Vec<usize>>>);
+
+    impl AsyncWrite for Writes {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<std::io::Result<usize>> {
+            self.0.lock().expect("not poisoned").push(bytes.len());
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    async fn answer(output: Output, id: u32, mut commit: watch::Receiver<bool>) {
+        commit.wait_for(|done| *done).await.expect("it comes");
+        let (more, reply) = (false, Ok(Reply::Events(Vec::new())));
+        assert!(output.send(ServerFrame::Reply { id, more, reply }).await);
+    }
+
+    /// On one thread that runs tasks as a server does, so that who is woken last runs first.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn what_is_answered_together_is_written_together() {
+        let (writes, (output, outgoing)) = (Writes::default(), Output::channel());
+        let writing = tokio::spawn(write_frames(writes.clone(), outgoing));
+        let (committed, commit) = watch::channel(false);
+        let answers = (0..20).map(|id| tokio::spawn(answer(output.clone(), id, commit.clone())));
+        let answers: Vec<_> = answers.collect();
+        let committing = tokio::spawn(async move { committed.send(true) });
+        for answer in answers {
+            answer.await.expect("sent");
+        }
+        committing.await.expect("it ran").expect("it was heard");
+        drop(output);
+        writing.await.expect("it ends");
+        let writes = writes.0.lock().expect("not poisoned");
+        assert!(writes.len() <= 3, "{writes:?}");
+    }
 }

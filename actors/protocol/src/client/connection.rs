@@ -13,7 +13,7 @@ use kabuki_model::status::Reason;
 use kabuki_model::watch::{WatchEvent, WatchRequest};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Semaphore, mpsc};
@@ -102,7 +102,7 @@ impl Client {
                 tasks: Vec::new(),
             }),
         });
-        let writing = tokio::spawn(write_frames(writer, outgoing));
+        let writing = tokio::spawn(write_frames(writer, outgoing, Arc::downgrade(&shared)));
         let reading = tokio::spawn(read_frames(reader, Arc::downgrade(&shared)));
         shared.lock().tasks = vec![reading.abort_handle(), writing.abort_handle()];
         Ok(Self {
@@ -396,10 +396,17 @@ async fn run_stream(
 }
 
 /// Writes all that waits at once: each write is a TLS record and a system call.
-async fn write_frames(mut writer: impl AsyncWrite + Unpin, mut outgoing: mpsc::Receiver<Vec<u8>>) {
+async fn write_frames(
+    mut writer: impl AsyncWrite + Unpin,
+    mut outgoing: mpsc::Receiver<Vec<u8>>,
+    shared: Weak<Shared>,
+) {
     while let Some(mut bytes) = outgoing.recv().await {
         // First let those run who were woken together with the one that sent this.
-        tokio::task::yield_now().await;
+        let others = || Some(shared.upgrade()?.lock().open.len() > 1);
+        if others() == Some(true) {
+            tokio::task::yield_now().await;
+        }
         while bytes.len() < TOGETHER_BYTES
             && let Ok(next) = outgoing.try_recv()
         {
@@ -415,7 +422,7 @@ async fn write_frames(mut writer: impl AsyncWrite + Unpin, mut outgoing: mpsc::R
     let _ = tokio::time::timeout(SHUTDOWN_LIMIT, writer.shutdown()).await;
 }
 
-async fn read_frames(mut reader: Frames<impl AsyncRead + Unpin>, shared: std::sync::Weak<Shared>) {
+async fn read_frames(mut reader: Frames<impl AsyncRead + Unpin>, shared: Weak<Shared>) {
     let why = loop {
         let message = match reader.next::<ServerFrame>().await {
             Ok(Some(message)) => message,
