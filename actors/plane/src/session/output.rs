@@ -13,6 +13,8 @@ const DEPTH: usize = 64;
 const TOGETHER_BYTES: usize = 64 << 10;
 /// A larger buffer is not kept for the next.
 const KEPT_BYTES: usize = 16 << 10;
+/// How long a client that is sent away may take to hear why.
+const LAST_WORD: Duration = Duration::from_secs(1);
 /// A client that takes nothing for so long is gone.
 const STALLED: Duration = Duration::from_secs(60);
 
@@ -59,11 +61,15 @@ impl Output {
             .map_err(|_| "the client does not read".to_string())
     }
 
-    /// Says why the session ends, and gives the socket a moment to take it.
+    /// Says why the session ends, behind what waits to be said, and gives the socket a moment to
+    /// take it.
     pub(super) async fn last_word(&self, reason: String) {
-        if self.control(ServerFrame::Goodbye { reason }).is_ok() {
-            let _ = tokio::time::timeout(Duration::from_secs(1), self.frames.closed()).await;
-        }
+        let said = async {
+            if self.send(ServerFrame::Goodbye { reason }).await {
+                self.frames.closed().await;
+            }
+        };
+        let _ = tokio::time::timeout(LAST_WORD, said).await;
     }
 }
 
@@ -149,6 +155,32 @@ mod tests {
         commit.wait_for(|done| *done).await.expect("it comes");
         let (more, reply) = (false, Ok(Reply::Events(Vec::new())));
         assert!(output.send(ServerFrame::Reply { id, more, reply }).await);
+    }
+
+    #[tokio::test]
+    async fn the_last_word_is_said_also_when_much_waits_to_be() {
+        let (writes, (output, outgoing)) = (Writes::default(), Output::channel());
+        let frame = |id| ServerFrame::Reply {
+            id,
+            more: true,
+            reply: Ok(Reply::Events(Vec::new())),
+        };
+        for id in 0..DEPTH as u32 {
+            assert!(output.send(frame(id)).await);
+        }
+        assert!(output.control(frame(0)).is_err(), "there is no room left");
+        let writing = tokio::spawn(write_frames(writes.clone(), outgoing));
+        output.last_word("enough".to_string()).await;
+        writing.await.expect("it ends");
+        let goodbye = ServerFrame::Goodbye {
+            reason: "enough".to_string(),
+        };
+        let bytes = |frame: &ServerFrame| frame::to_bytes(frame).expect("encodes").len();
+        let all = bytes(&goodbye) + (0..DEPTH as u32).map(|id| bytes(&frame(id))).sum::<usize>();
+        assert_eq!(
+            writes.0.lock().expect("not poisoned").iter().sum::<usize>(),
+            all
+        );
     }
 
     /// On one thread that runs tasks as a server does, so that who is woken last runs first.
