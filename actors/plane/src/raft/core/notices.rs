@@ -2,7 +2,7 @@
 //!
 //! raft-rs answers each like any other append, although the leader has the same answer already. On
 //! a quiet cluster every write is followed by a notice to every server, so the answers would be a
-//! third of all messages. One is left out only when the leader was promised those entries before,
+//! quarter of all messages. One is left out only when the leader was promised those entries before,
 //! and only once for each notice: should that promise have been lost, the leader asks again with
 //! the next heartbeat, with nothing new committed, and is answered.
 

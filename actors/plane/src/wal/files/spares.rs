@@ -184,14 +184,13 @@ fn lengthened(spare: &Path) -> std::io::Result<()> {
     let number = MADE.fetch_add(1, Ordering::Relaxed);
     let name = format!("{}-{number}", std::process::id());
     let unfinished = spare.with_file_name(name).with_extension(UNFINISHED);
-    let options = OpenOptions::new().write(true).clone();
-    let file = match std::fs::rename(spare, &unfinished) {
-        Ok(()) => options.clone().open(&unfinished)?,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            options.clone().create_new(true).open(&unfinished)?
-        }
+    let mut options = OpenOptions::new();
+    match std::fs::rename(spare, &unfinished) {
+        Ok(()) => options.write(true),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => options.write(true).create_new(true),
         Err(e) => return Err(e),
     };
+    let file = options.open(&unfinished)?;
     let mut length = file.metadata()?.len();
     let made = loop {
         if length >= BYTES {
