@@ -7,9 +7,11 @@ use std::net::Ipv4Addr;
 use rtnetlink::{Handle, LinkBridge, LinkVeth, LinkVxlan};
 
 use crate::filter::Filter;
-use crate::plan::{Cidr, node_rules};
-use crate::route::to_io;
-use crate::{Netns, sysctl};
+use crate::node::LENIENT;
+use crate::plan::{Cidr, CidrError, node_rules};
+use crate::route::{Routes, Side, to_io};
+use crate::shortcut::{Places, Shortcuts};
+use crate::{NetError, Netns, sysctl};
 
 /// One thing that a host may or may not offer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +47,10 @@ const VXLAN: (&str, &str) = (
     "vxlan",
     "pods on different nodes reach each other only where the nodes share a segment",
 );
+const BPF: (&str, &str) = (
+    "bpf",
+    "packets between nodes take the longer way: about a tenth less throughput",
+);
 const IPV6: (&str, &str) = ("ipv6", "pods cannot use IPv6");
 
 /// Tries everything, in a fraction of a second. Never fails: what cannot be tried is reported
@@ -60,7 +66,7 @@ pub async fn check() -> Vec<Probe> {
         Err(reason) => {
             let untried = Err(format!("not tried: {reason}"));
             let mut probes = vec![probe(NETNS, Err(reason))];
-            for what in [BRIDGE, VETH, NFTABLES, FORWARDING, VXLAN, IPV6] {
+            for what in [BRIDGE, VETH, NFTABLES, FORWARDING, VXLAN, BPF, IPV6] {
                 probes.push(probe(what, untried.clone()));
             }
             probes
@@ -74,11 +80,21 @@ fn try_all() -> Vec<Probe> {
         .enable_io()
         .enable_time()
         .build();
-    let (bridge, veth, vxlan, nftables) = match runtime {
-        Ok(runtime) => runtime.block_on(try_netlink()),
+    let ((bridge, veth, vxlan, nftables), bpf) = match runtime {
+        Ok(runtime) => runtime.block_on(async {
+            let tried = try_netlink().await;
+            // On what was made there.
+            (tried, try_bpf().await)
+        }),
         Err(error) => {
             let failed: Outcome = Err(format!("not tried: {error}"));
-            (failed.clone(), failed.clone(), failed.clone(), failed)
+            let four = (
+                failed.clone(),
+                failed.clone(),
+                failed.clone(),
+                failed.clone(),
+            );
+            (four, failed)
         }
     };
     vec![
@@ -88,6 +104,7 @@ fn try_all() -> Vec<Probe> {
         probe(NFTABLES, nftables),
         probe(FORWARDING, try_forwarding()),
         probe(VXLAN, vxlan),
+        probe(BPF, bpf),
         probe(IPV6, try_ipv6()),
     ]
 }
@@ -124,17 +141,50 @@ async fn made(handle: &Handle, link: rtnetlink::packet_route::link::LinkMessage)
 async fn try_nftables() -> Outcome {
     let attempt = async {
         let filter = Filter::open(&Netns::current()?)?;
-        let pods = Cidr::containing(Ipv4Addr::new(10, 244, 0, 0).into(), 24);
-        let cluster = Cidr::containing(Ipv4Addr::new(10, 244, 0, 0).into(), 16);
-        if let (Ok(pods), Ok(cluster)) = (pods, cluster) {
+        if let (Ok(pods), Ok(cluster)) = (try_block(24), try_block(16)) {
             let rules = node_rules("try-bridge", pods, cluster);
             filter.write(&rules).await?;
             filter.remove(&rules.table).await?;
         }
-        Ok::<(), crate::NetError>(())
+        Ok::<(), NetError>(())
     };
     match attempt.await {
         Ok(()) => Ok("wrote and removed a table with masquerading".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Pods of the trial: their addresses are never used.
+fn try_block(prefix_len: u8) -> Result<Cidr, CidrError> {
+    Cidr::containing(Ipv4Addr::new(10, 244, 0, 0).into(), prefix_len)
+}
+
+/// Loads the very programs that a node needs, and hangs one where a pod's link would be.
+async fn try_bpf() -> Outcome {
+    let attempt = async {
+        sysctl::ensure(LENIENT.0, LENIENT.1)?;
+        let routes = Routes::open()?;
+        let name = "try-veth";
+        let link = routes.link(name).await?;
+        let link = link.ok_or_else(|| NetError::NoInterface {
+            interface: name.to_owned(),
+        })?;
+        let (Ok(own), Ok(cluster)) = (try_block(24), try_block(16)) else {
+            return Ok(());
+        };
+        let shortcuts = Shortcuts::load(Places {
+            overlay: link.index,
+            bridge: link.index,
+            mtu: link.mtu,
+            cluster,
+            own,
+        });
+        let shortcuts = shortcuts.map_err(|source| NetError::ShortWay { source })?;
+        let program = &shortcuts.from_pod;
+        routes.hang(link.index, Side::In, "try", program).await
+    };
+    match attempt.await {
+        Ok(()) => Ok("loaded the programs of the short way and hung one on a link".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }

@@ -123,6 +123,13 @@ pub enum NetError {
         #[source]
         source: io::Error,
     },
+    /// The programs of the short way between nodes are not taken.
+    #[error("the kernel does not take the programs of the short way between nodes: {source}")]
+    ShortWay {
+        /// The kernel's reason.
+        #[source]
+        source: io::Error,
+    },
     /// A packet filter transaction failed; nothing of it was applied.
     #[error("cannot {operation} nftables table {table}: {source}")]
     Filter {
@@ -225,6 +232,12 @@ impl NetError {
             }
             _ => false,
         }
+    }
+
+    /// Whether the kernel said that what was asked makes no sense where it was asked.
+    pub(crate) fn is_invalid(&self) -> bool {
+        matches!(self, Self::Interface { source, .. }
+            if source.raw_os_error() == Some(libc::EINVAL))
     }
 
     /// Whether the kernel said that the interface exists already.

@@ -31,6 +31,7 @@ mod proxy;
 mod remove;
 mod route;
 mod serve;
+mod shortcut;
 mod sysctl;
 mod wire;
 

@@ -15,6 +15,7 @@ mod local_address;
 mod peers;
 mod ranges;
 mod reset;
+mod shortcuts;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,8 +29,11 @@ use crate::remove::Remover;
 use crate::route::Routes;
 use crate::{NetError, Netns};
 
+use shortcuts::ShortWay;
+
 pub use disturbance::Disturbances;
 pub use peers::PeerFailure;
+pub(crate) use shortcuts::LENIENT;
 
 /// The number of the VXLAN network, unless told otherwise ("kb"): far from 1, which other
 /// programs take.
@@ -141,6 +145,7 @@ struct Inner {
     mtu: AtomicU32,
     /// What the kernel has of the overlay; `None` when that has to be read.
     overlay: Mutex<Option<OverlayState>>,
+    short_way: ShortWay,
 }
 
 impl NodeNetwork {
@@ -180,6 +185,7 @@ impl NodeNetwork {
                 bridge_index: AtomicU32::new(0),
                 mtu: AtomicU32::new(0),
                 overlay: Mutex::new(None),
+                short_way: ShortWay::default(),
             }),
         })
     }

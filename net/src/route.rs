@@ -1,6 +1,7 @@
 //! The node's own interfaces, addresses and routes, over rtnetlink. Thin: it turns one call
 //! into one request and gives errors a name.
 
+mod hooks;
 mod local;
 mod overlay;
 
@@ -22,6 +23,7 @@ use crate::NetError;
 use crate::plan::MacAddress;
 use crate::serve::{serve, socket_error};
 
+pub(crate) use hooks::Side;
 pub(crate) use overlay::{BlockRoute, VxlanInfo, block_route};
 
 /// What is read of an interface.

@@ -101,6 +101,7 @@ impl NodeNetwork {
                 None => attempt == 0 && self.is_pod_link(&link),
             };
             if ours {
+                self.dismiss(&link);
                 removed |= self.inner.remover.remove(&name).await?;
             }
         }
@@ -133,6 +134,7 @@ impl NodeNetwork {
         match self.inner.routes.link(host_interface).await? {
             None => Ok(false),
             Some(link) if self.is_pod_link(&link) => {
+                self.dismiss(&link);
                 self.inner.remover.remove(host_interface).await
             }
             Some(_) => Err(NetError::WrongKind {
@@ -222,10 +224,12 @@ impl NodeNetwork {
         gateway: Ipv4Addr,
     ) -> Result<(), NetError> {
         let netns = request.netns.clone();
-        request
+        let inside = request
             .netns
-            .run(move || configure_pod(&netns, address, gateway))
-            .await??;
+            .run(move || configure_pod(&netns, address, gateway));
+        let outside = self.shorten(host_interface, address);
+        let (inside, shortened) = tokio::join!(inside, outside);
+        inside??;
         let alias = Alias {
             pod_uid: request.pod_uid.clone(),
             address: request.address,
@@ -233,7 +237,11 @@ impl NodeNetwork {
         self.inner
             .routes
             .open_port(host_interface, &alias.to_string())
-            .await
+            .await?;
+        if !self.is_shortened(shortened.as_ref()) {
+            self.shorten(host_interface, address).await;
+        }
+        Ok(())
     }
 }
 

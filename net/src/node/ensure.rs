@@ -35,6 +35,7 @@ impl NodeNetwork {
         inner.filter.write(&rules).await?;
         inner.mtu.store(mtu, Ordering::Release);
         inner.bridge_index.store(bridge.index, Ordering::Release);
+        self.ensure_shortcuts().await;
         tracing::info!(
             net.bridge = %config.bridge,
             net.gateway = %inner.gateway,

@@ -64,8 +64,12 @@ impl NodeNetwork {
                 reason: problem.clone().into(),
             })
             .collect();
-        let all_done = self.carry_out(&desired, &mut state, &mut failures).await?;
-        if all_done {
+        let changes = overlay_changes(&desired, &state);
+        let done = self.carry_out(&desired, &changes, &mut state, &mut failures);
+        let done = done.await;
+        // Also if only some of it was done.
+        self.renew_shortcuts(!changes.is_empty()).await;
+        if done? {
             *known = Some(state);
         }
         Ok(failures)
@@ -101,14 +105,14 @@ impl NodeNetwork {
     async fn carry_out(
         &self,
         desired: &Desired,
+        changes: &[Change],
         state: &mut OverlayState,
         failures: &mut Vec<PeerFailure>,
     ) -> Result<bool, NetError> {
-        let changes = overlay_changes(desired, state);
         let mut failed: BTreeSet<Cidr> = BTreeSet::new();
         let mut left_over = None;
         let mut device = None;
-        let mut rest = changes.as_slice();
+        let mut rest = changes;
         while let Some((change, after)) = rest.split_first() {
             // New members are added together; everything else one by one.
             let members = members_at_start(rest);

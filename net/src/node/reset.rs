@@ -18,6 +18,7 @@ impl NodeNetwork {
     /// [`NetError::Teardown`] with everything that could not be removed; the rest is gone.
     pub async fn reset(&self) -> Result<(), NetError> {
         let mut errors = Vec::new();
+        self.close_shortcuts().await;
         match self.pod_links().await {
             Ok(links) => {
                 let remover = &self.inner.remover;
