@@ -5,11 +5,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use kabuki_net::plan::AddressPool;
+use kabuki_net::plan::{AddressPool, NetworkMode, Peer};
 use kabuki_net::{AttachRequest, Netns, NetworkConfig, NodeNetwork};
 
 const PODS: usize = 200;
 const AT_ONCE: usize = 50;
+const NODE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 fn main() {
     let Ok(netns) = Netns::create() else {
@@ -28,11 +29,24 @@ fn main() {
 }
 
 async fn measure() {
+    println!("a node alone");
+    on_node(&[]).await;
+    println!("with pods on another node, reached through VXLAN");
+    let peer = Peer {
+        name: "other".to_owned(),
+        pod_cidr: "10.244.8.0/24".parse().expect("a CIDR"),
+        address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)),
+        mode: Some(NetworkMode::Vxlan),
+    };
+    on_node(&[peer]).await;
+}
+
+async fn on_node(peers: &[Peer]) {
     let block = |text: &str| text.parse().expect("a CIDR");
     let config = NetworkConfig::new(
         "kabuki0",
         "kabuki1",
-        IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+        NODE,
         block("10.244.0.0/22"),
         block("10.244.0.0/16"),
     );
@@ -43,6 +57,10 @@ async fn measure() {
         "ensure, from nothing      {:>8.3} ms",
         ms(started.elapsed())
     );
+    // The node's address must be one of its own.
+    network.hold_local(&[NODE]).await.expect("an address");
+    let failures = network.set_peers(peers).await.expect("peers");
+    assert!(failures.is_empty(), "{failures:?}");
     let mut pool = network.adopt_pool().await.expect("pool");
 
     let mut attach = Vec::new();

@@ -38,14 +38,21 @@ impl WireSocket {
             })
     }
 
-    /// The index of the named interface.
-    pub(crate) fn link_index(&mut self, name: &str) -> io::Result<u32> {
+    /// The index of the named interface, and that of its far end, as the far end's namespace has
+    /// it; 0 for what has none.
+    pub(crate) fn link_ends(&mut self, name: &str) -> io::Result<(u32, u32)> {
         let mut query = LinkMessage::default();
         query
             .attributes
             .push(LinkAttribute::IfName(name.to_owned()));
         match self.request(RouteNetlinkMessage::GetLink(query), 0)? {
-            Some(RouteNetlinkMessage::NewLink(link)) => Ok(link.header.index),
+            Some(RouteNetlinkMessage::NewLink(link)) => {
+                let far = link.attributes.iter().find_map(|a| match a {
+                    LinkAttribute::Link(index) => Some(*index),
+                    _ => None,
+                });
+                Ok((link.header.index, far.unwrap_or_default()))
+            }
             _ => Err(io::Error::from(io::ErrorKind::InvalidData)),
         }
     }

@@ -15,6 +15,7 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::InfoKind;
 use rtnetlink::packet_route::route::{RouteMessage, RouteScope};
 use rtnetlink::{AddressMessageBuilder, LinkUnspec, RouteMessageBuilder};
+use tokio::sync::oneshot;
 
 use super::{AttachRequest, Attached, Attachment, NodeNetwork};
 use crate::plan::{Alias, INTERFACE_NAME_ATTEMPTS, INTERFACE_PREFIX, host_interface_name, mac_for};
@@ -224,12 +225,20 @@ impl NodeNetwork {
         gateway: Ipv4Addr,
     ) -> Result<(), NetError> {
         let netns = request.netns.clone();
+        let (near, nearer) = oneshot::channel();
         let inside = request
             .netns
-            .run(move || configure_pod(&netns, address, gateway));
-        let outside = self.shorten(host_interface, address);
+            .run(move || configure_pod(&netns, address, gateway, near));
+        // While that goes on, for it takes none of the pod's namespace.
+        let outside = async {
+            match nearer.await {
+                Ok(index) => self.shorten(index, address).await,
+                // Something is wrong inside, which is what will be said.
+                Err(_) => None,
+            }
+        };
         let (inside, shortened) = tokio::join!(inside, outside);
-        inside??;
+        let index = inside??;
         let alias = Alias {
             pod_uid: request.pod_uid.clone(),
             address: request.address,
@@ -239,7 +248,7 @@ impl NodeNetwork {
             .open_port(host_interface, &alias.to_string())
             .await?;
         if !self.is_shortened(shortened.as_ref()) {
-            self.shorten(host_interface, address).await;
+            self.shorten(index, address).await;
         }
         Ok(())
     }
@@ -280,8 +289,14 @@ fn pod_interface_exists(request: &AttachRequest, error: NetError) -> NetError {
     }
 }
 
-/// Runs inside the pod's namespace.
-fn configure_pod(netns: &Netns, address: Ipv4Addr, gateway: Ipv4Addr) -> Result<(), NetError> {
+/// Runs inside the pod's namespace. Tells the index of the node's end as soon as it is known, and
+/// in the end.
+fn configure_pod(
+    netns: &Netns,
+    address: Ipv4Addr,
+    gateway: Ipv4Addr,
+    near: oneshot::Sender<u32>,
+) -> Result<u32, NetError> {
     let mut socket = WireSocket::open()?;
     let in_pod = |name: &str| format!("{name} in {}", netns.label());
     let interface_error = |operation, name: &str| {
@@ -296,9 +311,11 @@ fn configure_pod(netns: &Netns, address: Ipv4Addr, gateway: Ipv4Addr) -> Result<
     socket
         .request(RouteNetlinkMessage::NewLink(loopback), 0)
         .map_err(interface_error("bring up", "lo"))?;
-    let index = socket
-        .link_index(POD_INTERFACE)
+    let (index, node_end) = socket
+        .link_ends(POD_INTERFACE)
         .map_err(interface_error("look up", POD_INTERFACE))?;
+    // Who waits for it may have gone away, which is its right.
+    let _ = near.send(node_end);
     // Nobody here speaks IPv6: without an address, it does not look for neighbours either, which
     // every other port of the bridge would hear.
     let mut silent = LinkUnspec::new_with_index(index).build();
@@ -342,5 +359,5 @@ fn configure_pod(netns: &Netns, address: Ipv4Addr, gateway: Ipv4Addr) -> Result<
     let mut add = |route: RouteMessage| socket.request(RouteNetlinkMessage::NewRoute(route), flags);
     add(to_gateway).map_err(|source| route_error(&gateway.to_string(), source))?;
     add(default).map_err(|source| route_error("default", source))?;
-    Ok(())
+    Ok(node_end)
 }

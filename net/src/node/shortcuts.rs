@@ -224,14 +224,9 @@ impl NodeNetwork {
 
     /// Opens the short way for a pod, if there is one, and says which: that may have changed
     /// before the pod's link can be found by its label ([`NodeNetwork::is_shortened`]).
-    pub(super) async fn shorten(&self, link: &str, address: Ipv4Addr) -> Option<Arc<Shortcuts>> {
+    pub(super) async fn shorten(&self, link: u32, address: Ipv4Addr) -> Option<Arc<Shortcuts>> {
         let shortcuts = self.inner.short_way.shortcuts()?;
-        match self.inner.routes.link(link).await {
-            Ok(Some(link)) => self.hang_on_pod(&shortcuts, link.index, address).await,
-            // Whoever attaches the pod will notice.
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "a pod's connections take the long way"),
-        }
+        self.hang_on_pod(&shortcuts, link, address).await;
         Some(shortcuts)
     }
 

@@ -7,4 +7,5 @@ mod lifecycle;
 mod overlay;
 mod repair;
 mod services;
+mod shortcut;
 mod world;
