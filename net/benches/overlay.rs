@@ -1,6 +1,7 @@
 //! TCP throughput from pod to pod across nodes, beside that of a bare VXLAN device with the
-//! same MTU between the same two nodes: iperf3, in turns. Needs root and iperf3; works in
-//! network namespaces of its own. Prints, asserts nothing.
+//! same MTU between the same two nodes: iperf3, in turns; then how long a request of one byte
+//! and its answer take. Needs root and iperf3; works in network namespaces of its own. Prints,
+//! asserts nothing.
 //!
 //! `KABUKI_ROUNDS` and `KABUKI_SECONDS` set how often and how long.
 
@@ -11,7 +12,10 @@ mod cluster;
 #[path = "../tests/network/world.rs"]
 mod world;
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use cluster::{Member, Wiring, connect, member};
 use kabuki_net::Netns;
@@ -72,8 +76,59 @@ async fn measure() {
         "median of the ratios",
         100.0 * median(&mut ratios)
     );
+    requests([&bare, &pods], [&b.netns, &pod_b.netns], rounds).await;
     a.network.reset().await.expect("reset");
     b.network.reset().await.expect("reset");
+}
+
+/// Medians of the time from a request to its answer on one connection of each line, in turns.
+async fn requests(lines: [&Line; 2], servers: [&Netns; 2], rounds: u32) {
+    let mut streams = Vec::new();
+    for (line, server) in lines.into_iter().zip(servers) {
+        let at = format!("{}:7000", line.address);
+        let bind = at.clone();
+        let listener = server.run(move || TcpListener::bind(bind)).await;
+        let listener = listener.expect("a thread").expect("a port");
+        std::thread::spawn(move || {
+            let Ok((mut stream, _)) = listener.accept() else {
+                return;
+            };
+            let _ = stream.set_nodelay(true);
+            let mut byte = [0];
+            // Until the client has had enough.
+            while stream.read_exact(&mut byte).is_ok() && stream.write_all(&byte).is_ok() {}
+        });
+        let stream = line.client.run(move || TcpStream::connect(at)).await;
+        let stream = stream.expect("a thread").expect("a connection");
+        stream.set_nodelay(true).expect("no delay");
+        streams.push(stream);
+    }
+    let mut medians = [Vec::new(), Vec::new()];
+    let mut ratios = Vec::new();
+    for round in 0..rounds {
+        let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
+        for which in order {
+            let mut times = Vec::new();
+            for _ in 0..10_000 {
+                let begun = Instant::now();
+                let mut byte = [7];
+                streams[which].write_all(&byte).expect("a request");
+                streams[which].read_exact(&mut byte).expect("an answer");
+                times.push(begun.elapsed().as_secs_f64() * 1e6);
+            }
+            medians[which].push(median(&mut times));
+        }
+        let last = |which: usize| medians[which].last().copied().unwrap_or_default();
+        ratios.push(last(1) / last(0));
+    }
+    for (line, medians) in lines.into_iter().zip(&mut medians) {
+        println!("{:<20}{:>8.1} us for a request", line.name, median(medians));
+    }
+    println!(
+        "{:<20}{:>8.1} %",
+        "median of the ratios",
+        100.0 * median(&mut ratios)
+    );
 }
 
 /// A VXLAN device as `ip link add` makes it, to one remote.

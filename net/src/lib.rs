@@ -17,7 +17,14 @@
 //! bridge skips the routing and goes straight to the pod's port; ports are in hairpin mode so
 //! that this also works when it is the port that it came from. Both ways are tested.
 //!
-//! `unsafe` is needed for two system calls on namespaces, in [`Netns`] only.
+//! To pods of other nodes there is, beside that long way, a short one: packets of TCP connections
+//! that were seen to go the long way unchanged in both directions are taken from the pod's link
+//! straight to the VXLAN device, and from there to the pod, by small programs in the kernel. Their
+//! first and last packets, some in between, and all that is translated go the long way, and where
+//! the kernel takes no programs, everything does. `shortcut.rs` says how it is kept true.
+//!
+//! `unsafe` is needed for system calls that nobody wraps: two on namespaces, in [`Netns`], and bpf(2),
+//! in `shortcut/kernel.rs` only.
 
 mod check;
 mod dial;

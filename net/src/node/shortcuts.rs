@@ -262,3 +262,6 @@ fn said(what: &str, told: std::io::Result<()>) {
         tracing::error!(%error, what, "the programs of the short way cannot be told");
     }
 }
+
+#[cfg(test)]
+mod tests;

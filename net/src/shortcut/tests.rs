@@ -21,6 +21,9 @@ const RST: u8 = 4;
 const LONG: i32 = -1;
 const SHORT: i32 = 7;
 
+/// What is said where programs are not for us, or for nobody.
+const UNABLE: [io::ErrorKind; 2] = [io::ErrorKind::PermissionDenied, io::ErrorKind::Unsupported];
+
 /// A frame that can be made.
 #[derive(Clone)]
 struct Frame {
@@ -118,7 +121,7 @@ impl Trial {
                 loaded.admit(POD.parse().unwrap(), LINK).unwrap();
                 Some(Self { loaded })
             }
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(error) if UNABLE.contains(&error.kind()) => {
                 println!(
                     "not tested: loading programs needs root and a kernel that lets it: {error}"
                 );
