@@ -1,6 +1,6 @@
 //! TCP throughput from pod to pod across nodes, beside that of a bare VXLAN device with the
 //! same MTU between the same two nodes: iperf3, in turns; then how long a request of one byte
-//! and its answer take. Needs root and iperf3; works in network namespaces of its own. Prints,
+//! and its answer take, on an open connection and with a new one. Needs root and iperf3; works in network namespaces of its own. Prints,
 //! asserts nothing.
 //!
 //! `KABUKI_ROUNDS` and `KABUKI_SECONDS` set how often and how long.
@@ -81,54 +81,70 @@ async fn measure() {
     b.network.reset().await.expect("reset");
 }
 
-/// Medians of the time from a request to its answer on one connection of each line, in turns.
+/// Medians of the time from a request to its answer, in turns: on one connection of each line, and
+/// with a connection for each request.
 async fn requests(lines: [&Line; 2], servers: [&Netns; 2], rounds: u32) {
-    let mut streams = Vec::new();
+    let mut clients = Vec::new();
     for (line, server) in lines.into_iter().zip(servers) {
         let at = format!("{}:7000", line.address);
-        let bind = at.clone();
-        let listener = server.run(move || TcpListener::bind(bind)).await;
-        let listener = listener.expect("a thread").expect("a port");
-        std::thread::spawn(move || {
-            let Ok((mut stream, _)) = listener.accept() else {
-                return;
-            };
+        serve(server, at.clone()).await;
+        clients.push((line.client.clone(), at));
+    }
+    for (what, count, often) in [("request", 10_000, 1), ("connection", 1, 1_000)] {
+        let mut medians = [Vec::new(), Vec::new()];
+        let mut ratios = Vec::new();
+        for round in 0..rounds {
+            let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
+            for which in order {
+                let (netns, at) = clients[which].clone();
+                let ask = move || (0..often).flat_map(|_| ask(&at, count)).collect();
+                let mut times: Vec<f64> = netns.run(ask).await.expect("a thread");
+                medians[which].push(median(&mut times));
+            }
+            let last = |which: usize| medians[which].last().copied().unwrap_or_default();
+            ratios.push(last(1) / last(0));
+        }
+        for (line, medians) in lines.into_iter().zip(&mut medians) {
+            println!("{:<20}{:>8.1} us for a {what}", line.name, median(medians));
+        }
+        let ratio = 100.0 * median(&mut ratios);
+        println!("{:<20}{ratio:>8.1} %", "median of the ratios");
+    }
+}
+
+/// Answers every byte of every connection, one after the other.
+async fn serve(server: &Netns, at: String) {
+    let listener = server.run(move || TcpListener::bind(at)).await;
+    let listener = listener.expect("a thread").expect("a port");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
             let _ = stream.set_nodelay(true);
             let mut byte = [0];
             // Until the client has had enough.
-            while stream.read_exact(&mut byte).is_ok() && stream.write_all(&byte).is_ok() {}
-        });
-        let stream = line.client.run(move || TcpStream::connect(at)).await;
-        let stream = stream.expect("a thread").expect("a connection");
-        stream.set_nodelay(true).expect("no delay");
-        streams.push(stream);
-    }
-    let mut medians = [Vec::new(), Vec::new()];
-    let mut ratios = Vec::new();
-    for round in 0..rounds {
-        let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
-        for which in order {
-            let mut times = Vec::new();
-            for _ in 0..10_000 {
-                let begun = Instant::now();
-                let mut byte = [7];
-                streams[which].write_all(&byte).expect("a request");
-                streams[which].read_exact(&mut byte).expect("an answer");
-                times.push(begun.elapsed().as_secs_f64() * 1e6);
-            }
-            medians[which].push(median(&mut times));
+            while stream.read(&mut byte).is_ok_and(|n| n > 0) && stream.write_all(&byte).is_ok() {}
         }
-        let last = |which: usize| medians[which].last().copied().unwrap_or_default();
-        ratios.push(last(1) / last(0));
+    });
+}
+
+/// So many requests on one connection, in microseconds; a single one with making the connection.
+fn ask(at: &str, count: usize) -> Vec<f64> {
+    let connecting = Instant::now();
+    let mut stream = TcpStream::connect(at).expect("a connection");
+    stream.set_nodelay(true).expect("no delay");
+    let mut times = Vec::new();
+    for _ in 0..count {
+        let begun = if count == 1 {
+            connecting
+        } else {
+            Instant::now()
+        };
+        let mut byte = [7];
+        stream.write_all(&byte).expect("a request");
+        stream.read_exact(&mut byte).expect("an answer");
+        times.push(begun.elapsed().as_secs_f64() * 1e6);
     }
-    for (line, medians) in lines.into_iter().zip(&mut medians) {
-        println!("{:<20}{:>8.1} us for a request", line.name, median(medians));
-    }
-    println!(
-        "{:<20}{:>8.1} %",
-        "median of the ratios",
-        100.0 * median(&mut ratios)
-    );
+    times
 }
 
 /// A VXLAN device as `ip link add` makes it, to one remote.
