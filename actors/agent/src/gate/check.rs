@@ -57,7 +57,7 @@ pub async fn host_checks(data_dir: &Path) -> Vec<HostCheck> {
     });
     let mut checks = local.await.unwrap_or_default();
     for probe in kabuki_net::check().await {
-        let required = !matches!(probe.name, "vxlan" | "ipv6");
+        let required = !matches!(probe.name, "vxlan" | "bpf" | "ipv6");
         checks.push(check(
             probe.name,
             probe.ok,
