@@ -37,7 +37,9 @@
 //!   was routed before a change counts after it.
 //! - **Time.** What was confirmed is good for some seconds. Then a packet goes the long way again,
 //!   and is confirmed again or is not. That also keeps the connection alive in the kernel's table,
-//!   and finds what others change behind our back.
+//!   and finds what others change behind our back. That table may take the last packets that it saw
+//!   for unanswered, and forget a connection that is idle for minutes: as there is nothing to
+//!   translate, the next packet makes it known again.
 //! - **Nobody speaks for another.** A pod's packets must come by its own link. What comes from other
 //!   nodes was checked by the packet filter before it was unpacked, as ever.
 //! - Fragments, options, other protocols, IPv6, and what is too large or has lived too long: the

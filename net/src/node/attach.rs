@@ -2,7 +2,8 @@
 //!
 //! A pod's link is made in three steps: the pair, with its far end born inside the pod's
 //! namespace; inside, its address and routes; outside, the label that makes it adoptable and
-//! the opening of the port. A crash between them leaves an unlabelled link under a name that
+//! the opening of the port. Beside the second, the short way between nodes is opened, if there is
+//! one ([`super::shortcuts`]). A crash between them leaves an unlabelled link under a name that
 //! follows from the pod's uid, which the retry replaces and a sweep finds.
 
 use std::io;

@@ -3,6 +3,7 @@
 use kabuki_net::plan::{NetworkMode, Peer};
 use kabuki_net::{Netns, dial};
 use rtnetlink::packet_route::tc::TcHandle;
+use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use tokio::io::AsyncReadExt;
 use tokio::task::JoinHandle;
 
@@ -176,6 +177,39 @@ fn programs_that_others_took_away_are_put_back() {
         pair.a.network.ensure().await.unwrap();
         takes_the_short_way(&pair, &mut near, &mut far).await;
     });
+}
+
+#[test]
+fn a_connection_that_the_table_of_connections_forgot_goes_on() {
+    with_pair(async |pair| {
+        let (mut near, mut far) = connection(&pair.pod_a, &pair.pod_b, 6000).await;
+        takes_the_short_way(&pair, &mut near, &mut far).await;
+        for _ in 0..3 {
+            for node in [&pair.a, &pair.b] {
+                node.netns.run(forget_connections).await.unwrap();
+            }
+            // The long way first, from the middle of the connection.
+            pair.a.network.ensure().await.unwrap();
+            pair.b.network.ensure().await.unwrap();
+            takes_the_short_way(&pair, &mut near, &mut far).await;
+        }
+    });
+}
+
+/// Has the kernel forget all connections of the calling thread's namespace.
+fn forget_connections() {
+    let mut socket = Socket::new(NETLINK_NETFILTER).unwrap();
+    socket.bind_auto().unwrap();
+    let (length, delete) = (20u32, 0x0102u16);
+    let request_and_ack = 5u16;
+    let mut message = length.to_ne_bytes().to_vec();
+    message.extend(delete.to_ne_bytes());
+    message.extend(request_and_ack.to_ne_bytes());
+    // Number and sender; then no family in particular, and none of the connections.
+    message.resize(length as usize, 0);
+    socket.send_to(&message, &SocketAddr::new(0, 0), 0).unwrap();
+    let (answer, _) = socket.recv_from_full().unwrap();
+    assert_eq!(answer[16..20], [0; 4], "refused");
 }
 
 #[test]
