@@ -109,8 +109,8 @@ pub(crate) struct Shortcuts {
     pub(crate) to_wire: Program,
     /// For the bridge, on the way out.
     pub(crate) to_pod: Program,
-    /// Only the programs use it; it is kept to look into.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests look into it"))]
+    /// The programs hold it themselves; only tests look into it.
+    #[cfg(test)]
     flows: Map<FLOW_KEY, FLOW>,
     pods: Map<POD_KEY, POD>,
     settings: Map<SETTINGS_KEY, SETTINGS>,
@@ -128,7 +128,7 @@ impl Shortcuts {
     }
 
     fn load_all(places: Places) -> io::Result<Self> {
-        let flows = Map::create(MapKind::LruHash, "kabuki_flows", FLOWS)?;
+        let flows = Map::<FLOW_KEY, FLOW>::create(MapKind::LruHash, "kabuki_flows", FLOWS)?;
         let pods = Map::create(MapKind::Hash, "kabuki_pods", PODS)?;
         let settings_map = Map::create(MapKind::Array, "kabuki_settings", 1)?;
         let tables = Tables {
@@ -142,6 +142,7 @@ impl Shortcuts {
             to_wire: load("kb_to_wire", confirm(places.bridge, tables))?,
             to_pod: load("kb_to_pod", confirm(places.overlay, tables))?,
             places,
+            #[cfg(test)]
             flows,
             pods,
             settings: settings_map,
