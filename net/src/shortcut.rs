@@ -58,9 +58,9 @@ mod kernel;
 mod layout;
 mod programs;
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, PoisonError};
+use std::{fs, io};
 
 use crate::plan::Cidr;
 
@@ -97,6 +97,34 @@ pub(crate) struct Places {
     pub(crate) own: Cidr,
 }
 
+/// The kernel's version, in words.
+const RELEASE: &str = "/proc/sys/kernel/osrelease";
+
+/// How a pod gets what came the short way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Delivery {
+    /// Straight to its own end of the link.
+    Within,
+    /// By the node's end of the link, as from the bridge: through one queue more. Kernels before
+    /// 6.7 need not count as received what did not come this way, and the pod's metrics would lack
+    /// it.
+    Across,
+}
+
+impl Delivery {
+    fn of_kernel(release: &str) -> Self {
+        let mut numbers = release
+            .split(['.', '-'])
+            .map_while(|part| part.parse().ok());
+        let version: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        if version >= (6, 7) {
+            Self::Within
+        } else {
+            Self::Across
+        }
+    }
+}
+
 /// The programs in the kernel, and what they are told. They go with this, except where they were
 /// hung on an interface.
 pub(crate) struct Shortcuts {
@@ -124,10 +152,11 @@ impl Shortcuts {
     /// # Errors
     /// With the kernel's reason.
     pub(crate) fn load(places: Places) -> io::Result<Self> {
-        with_locked_memory(|| Self::load_all(places))
+        let delivery = Delivery::of_kernel(&fs::read_to_string(RELEASE)?);
+        with_locked_memory(|| Self::load_all(places, delivery))
     }
 
-    fn load_all(places: Places) -> io::Result<Self> {
+    fn load_all(places: Places, delivery: Delivery) -> io::Result<Self> {
         let flows = Map::<FLOW_KEY, FLOW>::create(MapKind::LruHash, "kabuki_flows", FLOWS)?;
         let pods = Map::create(MapKind::Hash, "kabuki_pods", PODS)?;
         let settings_map = Map::create(MapKind::Array, "kabuki_settings", 1)?;
@@ -138,7 +167,7 @@ impl Shortcuts {
         };
         let loaded = Self {
             from_pod: load("kb_from_pod", from_pod(&places, tables))?,
-            from_wire: load("kb_from_wire", from_wire(tables))?,
+            from_wire: load("kb_from_wire", from_wire(tables, delivery))?,
             to_wire: load("kb_to_wire", confirm(places.bridge, tables))?,
             to_pod: load("kb_to_pod", confirm(places.overlay, tables))?,
             places,
@@ -215,4 +244,4 @@ fn raw_block(block: Cidr) -> (u32, u32) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

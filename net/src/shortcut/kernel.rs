@@ -185,8 +185,14 @@ impl Program {
     }
 }
 
-/// Before 5.11 maps and programs count as locked memory of the user, for whom 64 KiB is usual.
-pub(super) fn with_locked_memory<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+/// Before 5.11 maps and programs count as locked memory of the user, for whom 64 KiB is usual: where
+/// that is why they are refused, they are tried again with more. Processes that are started just
+/// then have more too, so it is not done without need.
+pub(super) fn with_locked_memory<T>(work: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    match work() {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+        done => return done,
+    }
     let (soft, hard) = getrlimit(Resource::RLIMIT_MEMLOCK)?;
     // Without the capability it takes, the usual amount has to do.
     let raised = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY).is_ok();

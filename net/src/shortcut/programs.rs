@@ -14,7 +14,7 @@ use super::layout::{
     FLOW, FLOW_AT, FLOW_CLOSING, FLOW_CONFIRMED, FLOW_MACS, FLOW_RECORDED, SETTINGS_GENERATION,
     SETTINGS_LIFETIME,
 };
-use super::{Places, raw_block};
+use super::{Delivery, Places, raw_block};
 
 /// The descriptors of the maps.
 #[derive(Debug, Clone, Copy)]
@@ -109,7 +109,10 @@ pub(super) fn from_pod(places: &Places, tables: Tables) -> Result<Vec<Instructio
 }
 
 /// For the VXLAN device, on the way in.
-pub(super) fn from_wire(tables: Tables) -> Result<Vec<Instruction>, AssemblyError> {
+pub(super) fn from_wire(
+    tables: Tables,
+    delivery: Delivery,
+) -> Result<Vec<Instruction>, AssemblyError> {
     let mut code = begin(tables);
     tcp_packet(&mut code);
     keys(&mut code);
@@ -122,7 +125,10 @@ pub(super) fn from_wire(tables: Tables) -> Result<Vec<Instruction>, AssemblyErro
     readdress(&mut code);
     code.load(Size::Double, R1, STACK, LINK);
     code.set(R2, 0);
-    code.call(Helper::RedirectPeer);
+    code.call(match delivery {
+        Delivery::Within => Helper::RedirectPeer,
+        Delivery::Across => Helper::Redirect,
+    });
     code.exit();
     note(&mut code, tables, Gate::Wire);
     end(code)

@@ -24,6 +24,15 @@ const SHORT: i32 = 7;
 /// What is said where programs are not for us, or for nobody.
 const UNABLE: [io::ErrorKind; 2] = [io::ErrorKind::PermissionDenied, io::ErrorKind::Unsupported];
 
+/// Fails, unless it is known that this host cannot do what the tests need.
+pub(crate) fn untested(why: &str) {
+    assert!(
+        std::env::var_os("KABUKI_WITHOUT_BPF").is_some(),
+        "{why}; KABUKI_WITHOUT_BPF=1 has the tests of the short way left out"
+    );
+    println!("not tested: {why}");
+}
+
 /// A frame that can be made.
 #[derive(Clone)]
 struct Frame {
@@ -109,6 +118,10 @@ struct Trial {
 impl Trial {
     /// `None` where the kernel takes no programs from us, which it says.
     fn new() -> Option<Self> {
+        Self::with(Delivery::Within)
+    }
+
+    fn with(delivery: Delivery) -> Option<Self> {
         let places = Places {
             overlay: OVERLAY,
             bridge: BRIDGE,
@@ -116,23 +129,23 @@ impl Trial {
             cluster: "10.244.0.0/16".parse().unwrap(),
             own: "10.244.1.0/24".parse().unwrap(),
         };
-        match Shortcuts::load(places) {
+        match with_locked_memory(|| Shortcuts::load_all(places, delivery)) {
             Ok(loaded) => {
                 let mut context = [0; 192];
                 context[36] = BRIDGE as u8;
                 if let Err(error) = loaded.to_wire.run(&out(1).bytes(), &context) {
-                    println!(
-                        "not tested: trials of this kernel cannot say where packets come in: {error}"
-                    );
+                    untested(&format!(
+                        "trials of this kernel cannot say where packets come in: {error}"
+                    ));
                     return None;
                 }
                 loaded.admit(POD.parse().unwrap(), LINK).unwrap();
                 Some(Self { loaded })
             }
             Err(error) if UNABLE.contains(&error.kind()) => {
-                println!(
-                    "not tested: loading programs needs root and a kernel that lets it: {error}"
-                );
+                untested(&format!(
+                    "loading programs needs root and a kernel that lets it: {error}"
+                ));
                 None
             }
             Err(error) => panic!("{error}"),
@@ -209,6 +222,16 @@ fn a_connection_seen_both_ways_takes_the_short_way() {
     assert_eq!(verdict, SHORT);
     assert_eq!(&after[..12], b"pod-agateway");
     assert_eq!((after[22], sum(&after[14..34])), (63, 0xffff));
+}
+
+#[test]
+fn what_goes_to_the_pod_by_the_link_is_no_other_frame() {
+    let Some(trial) = Trial::with(Delivery::Across) else {
+        return;
+    };
+    trial.establish();
+    let (verdict, after) = run(&trial.loaded.from_wire, &back(3), OVERLAY, 0);
+    assert_eq!((verdict, &after[..12]), (SHORT, &b"pod-agateway"[..]));
 }
 
 #[test]
@@ -476,4 +499,20 @@ fn blocks_are_as_in_packets() {
         ([10, 244, 7, 128], [255, 255, 255, 128])
     );
     assert_eq!(bytes(block("0.0.0.0/0")), ([0; 4], [0; 4]));
+}
+
+#[test]
+fn old_kernels_do_not_count_what_does_not_come_across_the_link() {
+    for (release, delivery) in [
+        ("6.18.44-fc-v657", Delivery::Within),
+        ("6.7.0", Delivery::Within),
+        ("10.0-rc1", Delivery::Within),
+        ("6.6.64", Delivery::Across),
+        ("6.1.0-30-amd64", Delivery::Across),
+        ("5.10.0-33-cloud-amd64", Delivery::Across),
+        ("", Delivery::Across),
+        ("plan9", Delivery::Across),
+    ] {
+        assert_eq!(Delivery::of_kernel(release), delivery, "{release}");
+    }
 }

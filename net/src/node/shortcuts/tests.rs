@@ -5,6 +5,7 @@ use rtnetlink::packet_route::tc::TcAttribute;
 
 use super::*;
 use crate::plan::{NetworkMode, Peer};
+use crate::shortcut::tests::untested;
 use crate::{AttachRequest, Netns, NetworkConfig};
 
 async fn filters(handle: &rtnetlink::Handle, place: (u32, Side)) -> usize {
@@ -65,7 +66,7 @@ fn programs_that_nobody_tells_of_changes_are_taken_away() {
     in_netns(async || {
         let (network, _pod) = node().await;
         let Some(shortcuts) = network.inner.short_way.shortcuts() else {
-            println!("not tested: the kernel takes no programs here");
+            untested("the kernel takes no programs here");
             return;
         };
         let (connection, handle, _) = rtnetlink::new_connection().unwrap();
@@ -103,7 +104,7 @@ fn another_device_gets_programs_of_its_own() {
     in_netns(async || {
         let (network, _pod) = node().await;
         let Some(before) = network.inner.short_way.shortcuts() else {
-            println!("not tested: the kernel takes no programs here");
+            untested("the kernel takes no programs here");
             return;
         };
         network.set_peers(&[]).await.unwrap();
