@@ -89,12 +89,17 @@ impl Cluster {
 
     /// A cluster of the server that founded it.
     pub fn found() -> Self {
+        Self::found_with(&[])
+    }
+
+    /// The same, with these arguments.
+    pub fn found_with(arguments: &[&str]) -> Self {
         let network = Network::new();
         let mut cluster = Self {
             nodes: Vec::new(),
             network,
         };
-        cluster.add(&[]);
+        cluster.add(arguments);
         cluster.nodes[0].wait_answering();
         cluster
     }
