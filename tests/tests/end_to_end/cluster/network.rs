@@ -2,7 +2,6 @@
 
 use super::{LIMIT, wait_web, web};
 use kabuki_tests::harness::{Cluster, Daemon, busybox_archive, until};
-use std::time::Duration;
 
 #[test]
 fn every_pod_reaches_every_pod_and_every_node() {
@@ -43,11 +42,11 @@ fn pod(name: &str, node: &str, script: &str) -> String {
     )
 }
 
-/// What the node's bridge has received, in bytes.
-fn bridged(node: &Daemon) -> usize {
+/// What the node's only interface of a kind has received, in bytes.
+fn received(node: &Daemon, kind: &str) -> usize {
     let shown = node
         .host()
-        .run("ip", &["-s", "-j", "link", "show", "type", "bridge"]);
+        .run("ip", &["-s", "-j", "link", "show", "type", kind]);
     let links: serde_json::Value = serde_json::from_str(&shown).expect("ip writes JSON");
     let received = links[0]["stats64"]["rx"]["bytes"].as_u64();
     usize::try_from(received.expect("it is counted")).expect("it fits")
@@ -88,11 +87,11 @@ fn established_connections_take_the_short_way_and_outlive_daemons() {
         got.trim().parse::<usize>().expect("wc prints a number")
     };
     let is_short = |cluster: &Cluster| {
-        let before = [1, 2].map(|n| bridged(cluster.node(n)));
+        let before = [1, 2].map(|n| received(cluster.node(n), "bridge"));
         until("the source listens", LIMIT, || {
             (sink(cluster.node(1), 9000) == LITTLE).then_some(())
         });
-        let after = [1, 2].map(|n| bridged(cluster.node(n)));
+        let after = [1, 2].map(|n| received(cluster.node(n), "bridge"));
         let part = |n: usize| (after[n] - before[n]) as f64 / LITTLE as f64;
         let short = part(0) < 0.1 && part(1) < 0.1;
         let known = std::env::var_os("KABUKI_WITHOUT_BPF").is_some();
@@ -102,8 +101,11 @@ fn established_connections_take_the_short_way_and_outlive_daemons() {
     let mut command = cluster
         .node(1)
         .command(&["exec", "sink", "--", "sh", "-c", &fetch(9001)]);
+    let before = received(cluster.node(1), "vxlan");
     let fetching = std::thread::spawn(move || command.output());
-    std::thread::sleep(Duration::from_millis(300));
+    until("much is on its way", LIMIT, || {
+        (received(cluster.node(1), "vxlan") > before + LITTLE / 2).then_some(())
+    });
     cluster.node_mut(2).restart();
     let fetched = fetching.join().expect("the thread ends").expect("it ran");
     let text = String::from_utf8_lossy(&fetched.stdout);
