@@ -1,7 +1,7 @@
 //! TCP throughput from pod to pod across nodes, beside that of a bare VXLAN device with the
 //! same MTU between the same two nodes: iperf3, in turns; then how long a request of one byte
-//! and its answer take, on an open connection and with a new one. Needs root and iperf3; works in network namespaces of its own. Prints,
-//! asserts nothing.
+//! and its answer take, on an open connection and with a new one. Needs root and iperf3; works in
+//! network namespaces of its own. Prints, asserts nothing.
 //!
 //! `KABUKI_ROUNDS` and `KABUKI_SECONDS` set how often and how long.
 

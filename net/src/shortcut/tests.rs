@@ -1,21 +1,16 @@
 //! The programs as the kernel checks and runs them, on frames made by hand.
 
+mod frame;
+
 use super::layout::{FLOW_AT, FLOW_CONFIRMED};
 use super::*;
+use frame::{ACK, FIN, Frame, POD, RST, SYN, back, out, sum};
 
 const MTU: u32 = 1450;
 const BRIDGE: u32 = 7;
 const OVERLAY: u32 = 8;
 /// Frames of a trial come in by the loopback interface, the first of every namespace.
 const LINK: u32 = 1;
-
-const POD: &str = "10.244.1.2";
-const FAR: &str = "10.244.2.2";
-
-const SYN: u8 = 2;
-const ACK: u8 = 16;
-const FIN: u8 = 1;
-const RST: u8 = 4;
 
 /// The kernel's verdicts: the filter has no opinion, and the packet was sent elsewhere.
 const LONG: i32 = -1;
@@ -31,83 +26,6 @@ pub(crate) fn untested(why: &str) {
         "{why}; KABUKI_WITHOUT_BPF=1 has the tests of the short way left out"
     );
     println!("not tested: {why}");
-}
-
-/// A frame that can be made.
-#[derive(Clone)]
-struct Frame {
-    macs: [u8; 12],
-    ethertype: u16,
-    head: u8,
-    fragment: u16,
-    ttl: u8,
-    protocol: u8,
-    from: (&'static str, u16),
-    to: (&'static str, u16),
-    seq: u32,
-    flags: u8,
-    payload: usize,
-}
-
-fn out(seq: u32) -> Frame {
-    Frame {
-        macs: *b"gatewaypod-a",
-        ethertype: 0x0800,
-        head: 0x45,
-        fragment: 0x4000,
-        ttl: 64,
-        protocol: 6,
-        from: (POD, 4000),
-        to: (FAR, 80),
-        seq,
-        flags: ACK,
-        payload: 100,
-    }
-}
-
-fn back(seq: u32) -> Frame {
-    let there = out(seq);
-    Frame {
-        macs: *b"device-far-d",
-        from: there.to,
-        to: there.from,
-        ..there
-    }
-}
-
-fn sum(header: &[u8]) -> u16 {
-    let words = header.chunks(2);
-    let sum: u32 = words.map(|w| u32::from(w[0]) << 8 | u32::from(w[1])).sum();
-    let sum = (sum & 0xffff) + (sum >> 16);
-    ((sum & 0xffff) + (sum >> 16)) as u16
-}
-
-impl Frame {
-    fn bytes(&self) -> Vec<u8> {
-        let address = |text: &str| text.parse::<Ipv4Addr>().unwrap().octets();
-        let mut bytes = self.macs.to_vec();
-        bytes.extend(self.ethertype.to_be_bytes());
-        let length = u16::try_from(40 + self.payload).unwrap();
-        bytes.extend([self.head, 0]);
-        bytes.extend(length.to_be_bytes());
-        bytes.extend([0, 9]);
-        bytes.extend(self.fragment.to_be_bytes());
-        bytes.extend([self.ttl, self.protocol, 0, 0]);
-        bytes.extend(address(self.from.0));
-        bytes.extend(address(self.to.0));
-        let checksum = !sum(&bytes[14..34]);
-        bytes[24..26].copy_from_slice(&checksum.to_be_bytes());
-        bytes.extend(self.from.1.to_be_bytes());
-        bytes.extend(self.to.1.to_be_bytes());
-        bytes.extend(self.seq.to_be_bytes());
-        bytes.extend([0, 0, 0, 0, 0x50, self.flags, 1, 0, 0, 0, 0, 0]);
-        bytes.resize(bytes.len() + self.payload, 7);
-        bytes
-    }
-
-    fn key(&self) -> [u8; FLOW_KEY] {
-        self.bytes()[26..38].try_into().unwrap()
-    }
 }
 
 /// A node with one pod, and a connection of it that has not begun.
