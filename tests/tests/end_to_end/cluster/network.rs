@@ -20,8 +20,8 @@ fn every_pod_reaches_every_pod_and_every_node() {
     for node in &cluster.nodes {
         for pod in &pods {
             until("a node reaches a pod", LIMIT, || {
-                let mut ping = node.host().command("ping");
-                ping.args(["-c", "1", "-W", "1", pod[2]]);
+                let mut ping = node.host().command("busybox");
+                ping.args(["ping", "-c", "1", "-W", "1", pod[2]]);
                 ping.output()
                     .is_ok_and(|o| o.status.success())
                     .then_some(())
