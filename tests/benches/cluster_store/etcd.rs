@@ -1,18 +1,22 @@
 //! Three etcd members like the servers they are compared with: each on a host of its own around a
-//! switch, with its files on the same disk; and a client that speaks gRPC over one connection.
-//!
-//! Neither clients nor members use TLS, which they do not have to: that is in etcd's favour.
+//! switch, with its files on the same disk; and a client that speaks gRPC over one connection. Both
+//! speak mutual TLS, as they do in a cluster of Kubernetes, or none at all.
 
+use super::credentials::Credentials;
 use anyhow::{Context, bail, ensure};
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::client::SendRequest;
 use kabuki_net::Netns;
 use kabuki_tests::harness::{Host, Network, address};
 use prost::Message;
-use std::net::TcpStream;
+use rustls_pki_types::ServerName;
+use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite};
 
+/// How many members there are.
+const MEMBERS: usize = 3;
 /// Until then the members must have a leader.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Far more than answers take, so that no stream waits for the window.
@@ -23,6 +27,7 @@ const PREFIX_BYTES: usize = 5;
 /// Three members.
 pub struct Etcd {
     members: Vec<Member>,
+    credentials: Option<Credentials>,
     _network: Network,
     _data: tempfile::TempDir,
 }
@@ -107,14 +112,19 @@ pub fn version() -> Option<String> {
 }
 
 impl Etcd {
-    /// Starts three members and waits until they have a leader, which is the first of them.
-    pub async fn start() -> anyhow::Result<Self> {
+    /// Starts three members, with TLS or without, and waits until they have a leader, which is the
+    /// first of them.
+    pub async fn start(secured: bool) -> anyhow::Result<Self> {
         let network = Network::new();
         let data = tempfile::Builder::new().prefix("kbt").tempdir()?;
-        let peer = |n: usize| format!("http://{}:2380", address(n));
-        let all: Vec<String> = (1..=3).map(|n| format!("e{n}={}", peer(n))).collect();
+        let credentials = secured.then(|| Credentials::make(data.path(), MEMBERS));
+        let credentials = credentials.transpose()?;
+        let scheme = if secured { "https" } else { "http" };
+        let clients = format!("{scheme}://127.0.0.1:2379");
+        let peer = |n: usize| format!("{scheme}://{}:2380", address(n));
+        let all: Vec<String> = (1..=MEMBERS).map(|n| format!("e{n}={}", peer(n))).collect();
         let mut members = Vec::new();
-        for number in 1..=3 {
+        for number in 1..=MEMBERS {
             let host = network.host(number);
             let log = std::fs::File::create(data.path().join(format!("e{number}.log")))?;
             let mut command = host.command("etcd");
@@ -122,9 +132,12 @@ impl Etcd {
             command.arg(data.path().join(format!("e{number}")));
             command.args(["--listen-peer-urls", &peer(number)]);
             command.args(["--initial-advertise-peer-urls", &peer(number)]);
-            command.args(["--listen-client-urls", "http://127.0.0.1:2379"]);
-            command.args(["--advertise-client-urls", "http://127.0.0.1:2379"]);
+            command.args(["--listen-client-urls", &clients]);
+            command.args(["--advertise-client-urls", &clients]);
             command.args(["--initial-cluster", &all.join(",")]);
+            if let Some(credentials) = &credentials {
+                credentials.demand(&mut command);
+            }
             command
                 .stdin(Stdio::null())
                 .stderr(log.try_clone()?)
@@ -134,6 +147,7 @@ impl Etcd {
         }
         let mut etcd = Self {
             members,
+            credentials,
             _network: network,
             _data: data,
         };
@@ -160,7 +174,14 @@ impl Etcd {
         let name = self.members[member].host.name();
         let host = Netns::open(format!("/run/netns/{name}"))?;
         let tcp = host.run(|| TcpStream::connect("127.0.0.1:2379")).await??;
-        Client::over(tcp).await
+        tcp.set_nonblocking(true)?;
+        tcp.set_nodelay(true)?;
+        let tcp = tokio::net::TcpStream::from_std(tcp)?;
+        let Some(credentials) = &self.credentials else {
+            return Client::over(tcp).await;
+        };
+        let name = ServerName::from(std::net::IpAddr::from(Ipv4Addr::LOCALHOST));
+        Client::over(credentials.connector().connect(name, tcp).await?).await
     }
 
     async fn leader(&self) -> anyhow::Result<usize> {
@@ -181,14 +202,13 @@ impl Etcd {
 }
 
 impl Client {
-    async fn over(tcp: TcpStream) -> anyhow::Result<Self> {
-        tcp.set_nonblocking(true)?;
-        tcp.set_nodelay(true)?;
-        let tcp = tokio::net::TcpStream::from_std(tcp)?;
+    async fn over(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    ) -> anyhow::Result<Self> {
         let mut builder = h2::client::Builder::new();
         builder.initial_window_size(WINDOW);
         builder.initial_connection_window_size(WINDOW);
-        let (send, connection) = builder.handshake(tcp).await?;
+        let (send, connection) = builder.handshake(stream).await?;
         tokio::spawn(connection);
         Ok(Self { send })
     }

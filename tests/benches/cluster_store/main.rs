@@ -2,11 +2,13 @@
 //! synced by a majority before it is answered; and the same with three etcd members, where `etcd`
 //! is on the PATH.
 //!
-//! Both run on the same disk (that of the temporary directory), on hosts of the same kind, with the
-//! same load of the same process, and take turns. What differs: sessions are mutual TLS and etcd
-//! is spoken to without; a put is an `Update` of a whole ConfigMap, which is authorized, validated
-//! and put in order, while etcd stores bytes without looking at them.
+//! All run on the same disk (that of the temporary directory), on hosts of the same kind, with the
+//! same load of the same process, and take turns. etcd is compared with twice: with mutual TLS
+//! between members and with clients, which is what sessions have and how a cluster of Kubernetes
+//! runs it, and without any. What differs still: a put is an `Update` of a whole ConfigMap, which is
+//! authorized, validated and put in order, while etcd stores bytes without looking at them.
 
+mod credentials;
 mod etcd;
 
 use anyhow::Context;
@@ -83,23 +85,28 @@ fn main() -> anyhow::Result<()> {
     servers.swap(0, leader - 1);
     let version = etcd::version();
     match &version {
-        Some(version) => println!("compared with etcd {version}, without TLS"),
+        Some(version) => println!("compared with etcd {version}"),
         None => println!("no etcd on the PATH: nothing is compared"),
     }
     runtime.block_on(async {
-        let etcd = match version {
-            Some(_) => Some(Etcd::start().await?),
-            None => None,
-        };
-        measure(&cluster, &servers, etcd).await
+        let mut others = Vec::new();
+        if version.is_some() {
+            for (name, secured) in [("etcd", true), ("etcd without TLS", false)] {
+                others.push((name, Etcd::start(secured).await?));
+            }
+        }
+        measure(&cluster, &servers, &others).await
     })
 }
 
-async fn measure(cluster: &Cluster, servers: &[usize], etcd: Option<Etcd>) -> anyhow::Result<()> {
+async fn measure(
+    cluster: &Cluster,
+    servers: &[usize],
+    others: &[(&str, Etcd)],
+) -> anyhow::Result<()> {
     fill(&open(cluster, servers, CONNECTIONS, 1).await?).await?;
-    if let Some(etcd) = &etcd {
-        let clients = etcd.clients(CONNECTIONS, 1).await?;
-        fill(&clients.into_iter().map(Target::Etcd).collect::<Vec<_>>()).await?;
+    for (_, etcd) in others {
+        fill(&connect(etcd, CONNECTIONS, 1).await?).await?;
     }
     let own = cluster
         .nodes
@@ -111,18 +118,22 @@ async fn measure(cluster: &Cluster, servers: &[usize], etcd: Option<Etcd>) -> an
         let count = CONNECTIONS.min(load.clients.max(load.over));
         let ours = open(cluster, servers, count, load.over).await?;
         let mut theirs = Vec::new();
-        if let Some(etcd) = &etcd {
-            theirs = etcd.clients(count, load.over).await?;
+        for (name, etcd) in others {
+            let targets = connect(etcd, count, load.over).await?;
+            theirs.push((*name, targets, etcd.pids(), Done::default()));
         }
-        let theirs: Vec<Target> = theirs.into_iter().map(Target::Etcd).collect();
-        let (mut kabuki, mut compared) = (Done::default(), Done::default());
+        let mut kabuki = Done::default();
         for _ in 0..ROUNDS {
             turn(&ours, load, &own, &mut kabuki).await?;
-            if let Some(etcd) = &etcd {
-                turn(&theirs, load, &etcd.pids(), &mut compared).await?;
+            for (_, targets, pids, done) in &mut theirs {
+                turn(targets, load, pids, done).await?;
             }
         }
-        show(&mut table, load, &kabuki, etcd.as_ref().map(|_| &compared));
+        show(&mut table, load, "", &kabuki);
+        for (other, _, _, done) in &theirs {
+            show(&mut table, load, other, done);
+            compare(&mut table, load, &kabuki, other, done);
+        }
     }
     table.print();
     Ok(())
@@ -137,32 +148,38 @@ fn chosen() -> impl Iterator<Item = Load> {
         .filter(move |l| l.name().contains(&wanted))
 }
 
-fn show(table: &mut Table, load: Load, kabuki: &Done, etcd: Option<&Done>) {
+/// The figures of one.
+fn show(table: &mut Table, load: Load, whose: &str, done: &Done) {
+    let name = |what: &str| match whose {
+        "" => format!("{}: {what}", load.name()),
+        whose => format!("{}: {what}, {whose}", load.name()),
+    };
+    table.times(&name("each"), &done.times, "");
+    let each = done.processor.as_secs_f64() * 1e6 / done.times.len().max(1) as f64;
+    let shown = format!("{:.0}/s, {each:.0} us of processor", done.rate());
+    table.value(&name("together"), shown, "");
+}
+
+fn compare(table: &mut Table, load: Load, kabuki: &Done, other: &str, done: &Done) {
     let name = load.name();
-    table.times(&format!("{name}: each"), &kabuki.times, "");
-    if let Some(etcd) = etcd {
-        table.times(&format!("{name}: each, etcd"), &etcd.times, "");
-    }
-    let rate = |done: &Done| done.times.len() as f64 / done.took.as_secs_f64();
-    let shown = |done: &Done| {
-        let each = done.processor.as_secs_f64() * 1e6 / done.times.len().max(1) as f64;
-        format!("{:.0}/s, {each:.0} us of processor", rate(done))
-    };
-    table.value(&format!("{name}: together"), shown(kabuki), "");
-    let Some(etcd) = etcd else {
-        return;
-    };
-    table.value(&format!("{name}: together, etcd"), shown(etcd), "");
     let times = |a: f64, b: f64| format!("{:.2}", a / b.max(f64::MIN_POSITIVE));
-    let more = times(rate(kabuki), rate(etcd));
-    table.value(&format!("{name}: throughput, of etcd's"), more, "2.00");
+    let more = times(kabuki.rate(), done.rate());
+    let what = format!("{name}: throughput, of that of {other}");
+    table.value(&what, more, "2.00");
     let p99 = |done: &Done| Table::p99(&done.times).as_secs_f64();
-    let less = times(p99(kabuki), p99(etcd));
+    let less = times(p99(kabuki), p99(done));
     let reach = match load.work {
         Work::Put => "0.50",
         Work::Get => "",
     };
-    table.value(&format!("{name}: p99, of etcd's"), less, reach);
+    table.value(&format!("{name}: p99, of that of {other}"), less, reach);
+}
+
+impl Done {
+    /// Each second.
+    fn rate(&self) -> f64 {
+        self.times.len() as f64 / self.took.as_secs_f64()
+    }
 }
 
 impl Load {
@@ -200,6 +217,12 @@ async fn open(
         targets.push(Target::Kabuki(Session::open(cluster.node(*number)).await?));
     }
     Ok(targets)
+}
+
+/// Connections to etcd, in the same way.
+async fn connect(etcd: &Etcd, count: usize, over: usize) -> anyhow::Result<Vec<Target>> {
+    let clients = etcd.clients(count, over).await?;
+    Ok(clients.into_iter().map(Target::Etcd).collect())
 }
 
 /// Creates every object.
