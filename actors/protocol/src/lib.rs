@@ -11,6 +11,7 @@
 //! | [`join`] | a machine that wants to become a node, to a server |
 //! | [`cluster`] | members among each other |
 //! | [`front`] | the HTTP API to the control plane behind it |
+//! | [`unverified`] | probes and proxies to programs in pods: TLS with anyone |
 
 pub mod api;
 pub mod client;
@@ -20,6 +21,7 @@ pub mod front;
 pub mod join;
 pub mod node;
 pub mod session;
+pub mod unverified;
 
 pub use api::{Api, ApiHandle, Watch};
 pub use front::{Front, FrontHandle};
