@@ -53,8 +53,6 @@
 //! netlink: [`crate::route`] hangs them on the interfaces and `node::shortcuts` says when. They stay
 //! in the kernel without the daemon; the next daemon's take their places.
 
-mod assembler;
-mod kernel;
 mod layout;
 mod programs;
 
@@ -62,14 +60,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, PoisonError};
 use std::{fs, io};
 
+use kabuki_bpf::{
+    AssemblyError, Instruction, Map, MapKind, Program, ProgramKind, with_locked_memory,
+};
+
 use crate::plan::Cidr;
 
-use self::assembler::{AssemblyError, Instruction};
-use self::kernel::{Map, MapKind, with_locked_memory};
 use self::layout::{FLOW, FLOW_KEY, POD, POD_KEY, SETTINGS, SETTINGS_KEY, pod_key, settings};
 use self::programs::{Tables, confirm, from_pod, from_wire};
-
-pub(crate) use self::kernel::Program;
 
 /// How many directions of connections are known at once, each with about a hundred bytes. What
 /// is used least goes first, and is seen anew with its next packet.
@@ -229,7 +227,7 @@ impl Shortcuts {
 fn load(name: &str, program: Result<Vec<Instruction>, AssemblyError>) -> io::Result<Program> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{name}: {error}"));
     let program = program.map_err(io::Error::other).map_err(named)?;
-    Program::load(name, &program).map_err(named)
+    Program::load(ProgramKind::SchedClassifier, name, &program).map_err(named)
 }
 
 /// The network and the mask of a block, as in packets.

@@ -6,6 +6,7 @@
 //! have links for this ("tcx"), but hanging one waits until every processor has taken notice.
 
 use futures::{Stream, StreamExt};
+use kabuki_bpf::Program;
 use rtnetlink::packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
 };
@@ -16,7 +17,6 @@ use rtnetlink::packet_route::tc::{
 
 use super::{Routes, link_error};
 use crate::NetError;
-use crate::shortcut::Program;
 
 /// Ours among the filters of a place ("kb"): behind those of others, which may then do what they
 /// want before ours sends the packet elsewhere.

@@ -6,10 +6,11 @@
 //!
 //! All keep the packet's context in `R6` and its first byte in `R7`.
 
-use super::assembler::{
+use kabuki_bpf::{
     Assembler, AssemblyError, Helper, Instruction, R0, R1, R2, R3, R4, R6, R7, R8, R9, Register,
     STACK, Size, Test,
 };
+
 use super::layout::{
     FLOW, FLOW_AT, FLOW_CLOSING, FLOW_CONFIRMED, FLOW_MACS, FLOW_RECORDED, SETTINGS_GENERATION,
     SETTINGS_LIFETIME,

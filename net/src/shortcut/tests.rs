@@ -5,6 +5,7 @@ mod frame;
 use super::layout::{FLOW_AT, FLOW_CONFIRMED};
 use super::*;
 use frame::{ACK, FIN, Frame, POD, RST, SYN, back, out, sum};
+use kabuki_bpf::{Assembler, R0, R2, Size};
 
 const MTU: u32 = 1450;
 const BRIDGE: u32 = 7;
@@ -394,8 +395,8 @@ fn a_program_that_the_kernel_refuses_is_explained() {
     if Trial::new().is_none() {
         return;
     }
-    let mut code = assembler::Assembler::default();
-    code.load(assembler::Size::Word, assembler::R0, assembler::R2, 0);
+    let mut code = Assembler::default();
+    code.load(Size::Word, R0, R2, 0);
     code.exit();
     let refused = load("wrong", code.finish()).err().unwrap().to_string();
     assert!(

@@ -1,15 +1,16 @@
 //! What a cgroup may do with device nodes on v2, where no file holds the rules: a small program
 //! in the kernel decides on every use. On v1 libcontainer writes the rules.
 //!
-//! The program is loaded without a loader's help: it has no maps, and its few instructions are
-//! written here. It stays with the cgroup and goes with it.
+//! The program has no maps. It stays with the cgroup and goes with it.
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
-use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+use kabuki_bpf::{
+    Assembler, AssemblyError, Instruction, Program, ProgramKind, R0, R1, R2, R3, R4, R5, R6,
+    Register, Size, Test, with_locked_memory,
+};
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 
 use super::{CgroupError, io_error};
@@ -22,15 +23,20 @@ pub(super) fn restrict(dir: &Path, rules: &[LinuxDeviceCgroup]) -> Result<(), Cg
     let Some(allowed) = settle(rules, dir)? else {
         return Ok(());
     };
-    let program = with_locked_memory(|| load(&instructions(&allowed)))
-        .map_err(io_error("load the device rules of", dir))?;
+    let program = load(&allowed).map_err(io_error("load the device rules of", dir))?;
     let cgroup = File::open(dir).map_err(io_error("open", dir))?;
-    attach(&program, &cgroup).map_err(io_error("attach the device rules of", dir))
+    let guarded = program.guard_devices(&cgroup);
+    guarded.map_err(io_error("attach the device rules of", dir))
 }
 
 /// Whether the kernel takes such programs at all.
 pub(super) fn probe() -> io::Result<()> {
-    with_locked_memory(|| load(&instructions(&[]))).map(drop)
+    load(&[]).map(drop)
+}
+
+fn load(allowed: &[Allowed]) -> io::Result<Program> {
+    let program = instructions(allowed).map_err(io::Error::other)?;
+    with_locked_memory(|| Program::load(ProgramKind::CgroupDevice, "kabuki_devices", &program))
 }
 
 /// Something that is allowed: what is not set matches everything.
@@ -97,160 +103,47 @@ fn access(letters: &str) -> i32 {
     set.fold(0, |all, (_, bit)| all | bit)
 }
 
-/// One instruction of the kernel's virtual machine.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Instruction {
-    code: u8,
-    /// The destination in the lower half, the source in the upper.
-    registers: u8,
-    offset: i16,
-    value: i32,
-}
+// The answer, the request, and what is read out of it.
+const ANSWER: Register = R0;
+const REQUEST: Register = R1;
+const KIND: Register = R2;
+const ACCESS: Register = R3;
+const MAJOR: Register = R4;
+const MINOR: Register = R5;
+const SCRATCH: Register = R6;
 
-const LOAD_WORD: u8 = 0x61;
-const MOVE: u8 = 0xbf;
-const SET: u8 = 0xb7;
-const AND: u8 = 0x54;
-const SHIFT_RIGHT: u8 = 0x74;
-const SKIP_UNLESS_EQUAL: u8 = 0x55;
-const EXIT: u8 = 0x95;
-// Registers: the answer, the request, and what is read out of it.
-const ANSWER: u8 = 0;
-const REQUEST: u8 = 1;
-const KIND: u8 = 2;
-const ACCESS: u8 = 3;
-const MAJOR: u8 = 4;
-const MINOR: u8 = 5;
-const SCRATCH: u8 = 6;
-
-fn instructions(allowed: &[Allowed]) -> Vec<Instruction> {
-    let one = |code, to: u8, from: u8, offset, value| Instruction {
-        code,
-        registers: to | from << 4,
-        offset,
-        value,
-    };
-    let mut program = vec![
-        // The access in the upper half of the first word, the kind of device in the lower.
-        one(LOAD_WORD, KIND, REQUEST, 0, 0),
-        one(MOVE, ACCESS, KIND, 0, 0),
-        one(SHIFT_RIGHT, ACCESS, 0, 0, 16),
-        one(AND, KIND, 0, 0, 0xffff),
-        one(LOAD_WORD, MAJOR, REQUEST, 4, 0),
-        one(LOAD_WORD, MINOR, REQUEST, 8, 0),
-    ];
-    for allowed in allowed {
+fn instructions(allowed: &[Allowed]) -> Result<Vec<Instruction>, AssemblyError> {
+    let mut program = Assembler::default();
+    // The access in the upper half of the first word, the kind of device in the lower.
+    program.load(Size::Word, KIND, REQUEST, 0);
+    program.set(ACCESS, KIND);
+    program.shift_right(ACCESS, 16);
+    program.mask(KIND, 0xffff);
+    program.load(Size::Word, MAJOR, REQUEST, 4);
+    program.load(Size::Word, MINOR, REQUEST, 8);
+    for (number, allowed) in allowed.iter().enumerate() {
+        let next = format!("after {number}");
         // What is asked for beyond what this one gives must be nothing.
-        let mut tests = vec![
-            one(MOVE, SCRATCH, ACCESS, 0, 0),
-            one(AND, SCRATCH, 0, 0, !allowed.access),
-            one(SKIP_UNLESS_EQUAL, SCRATCH, 0, 0, 0),
-        ];
+        program.set(SCRATCH, ACCESS);
+        program.mask(SCRATCH, !allowed.access.cast_unsigned());
+        program.when(SCRATCH, Test::NotEqual, 0, next.clone());
         let parts = [
             (KIND, allowed.kind),
             (MAJOR, allowed.major),
             (MINOR, allowed.minor),
         ];
         for (register, value) in parts {
-            tests.extend(value.map(|value| one(SKIP_UNLESS_EQUAL, register, 0, 0, value)));
-        }
-        tests.extend([one(SET, ANSWER, 0, 0, 1), one(EXIT, 0, 0, 0, 0)]);
-        let end = tests.len();
-        for (index, test) in tests.iter_mut().enumerate() {
-            if test.code == SKIP_UNLESS_EQUAL {
-                test.offset = (end - index - 1) as i16;
+            if let Some(value) = value {
+                program.when(register, Test::NotEqual, value, next.clone());
             }
         }
-        program.extend(tests);
+        program.set(ANSWER, 1);
+        program.exit();
+        program.label(next);
     }
-    program.extend([one(SET, ANSWER, 0, 0, 0), one(EXIT, 0, 0, 0, 0)]);
-    program
-}
-
-/// The parts of the kernel's `union bpf_attr` that are used here.
-#[repr(C)]
-struct Load {
-    kind: u32,
-    count: u32,
-    instructions: u64,
-    license: u64,
-    log_level: u32,
-    log_size: u32,
-    log: u64,
-    kernel: u32,
-    flags: u32,
-}
-
-#[repr(C)]
-struct Attach {
-    target: u32,
-    program: u32,
-    kind: u32,
-    flags: u32,
-}
-
-fn load(program: &[Instruction]) -> io::Result<OwnedFd> {
-    const PROG_LOAD: libc::c_int = 5;
-    const CGROUP_DEVICE: u32 = 15;
-    let request = Load {
-        kind: CGROUP_DEVICE,
-        count: program.len() as u32,
-        instructions: program.as_ptr() as u64,
-        license: c"Apache-2.0".as_ptr() as u64,
-        log_level: 0,
-        log_size: 0,
-        log: 0,
-        kernel: 0,
-        flags: 0,
-    };
-    let fd = bpf(PROG_LOAD, &request)?;
-    // SAFETY: the kernel has just made this descriptor, closed on execution.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-fn attach(program: &OwnedFd, cgroup: &File) -> io::Result<()> {
-    const PROG_ATTACH: libc::c_int = 8;
-    const CGROUP_DEVICE: u32 = 6;
-    /// Beside those of the cgroups above, all of which must agree.
-    const ALLOW_MULTI: u32 = 2;
-    let request = Attach {
-        target: cgroup.as_raw_fd() as u32,
-        program: program.as_raw_fd() as u32,
-        kind: CGROUP_DEVICE,
-        flags: ALLOW_MULTI,
-    };
-    bpf(PROG_ATTACH, &request).map(drop)
-}
-
-fn bpf<T>(command: libc::c_int, request: &T) -> io::Result<i32> {
-    // SAFETY: the request is a prefix of the kernel's own structure, of the size given, and all
-    // that it points to outlives the call.
-    let answer = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            std::ptr::from_ref(request),
-            size_of::<T>(),
-        )
-    };
-    if answer < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(answer as i32)
-}
-
-/// Before 5.11 programs count as locked memory of the user, for whom 64 KiB is usual: enough
-/// for sixteen containers.
-fn with_locked_memory<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_MEMLOCK)?;
-    // Without the capability it takes, the usual amount has to do.
-    let raised = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY).is_ok();
-    let done = work();
-    if raised {
-        setrlimit(Resource::RLIMIT_MEMLOCK, soft, hard)?;
-    }
-    done
+    program.set(ANSWER, 0);
+    program.exit();
+    program.finish()
 }
 
 #[cfg(test)]
@@ -267,14 +160,15 @@ mod tests {
             let (to, from) = (usize::from(step.registers & 15), step.registers >> 4);
             at += 1;
             match step.code {
-                LOAD_WORD => registers[to] = request[step.offset as usize / 4],
-                MOVE => registers[to] = registers[usize::from(from)],
-                SET => registers[to] = step.value,
-                AND => registers[to] &= step.value,
-                SHIFT_RIGHT => registers[to] = ((registers[to] as u32) >> step.value) as i32,
-                SKIP_UNLESS_EQUAL if registers[to] == step.value => {}
-                SKIP_UNLESS_EQUAL => at += step.offset as usize,
-                EXIT => return registers[0],
+                // Load a word, move, set, and, shift right, jump unless equal, exit.
+                0x61 => registers[to] = request[step.offset as usize / 4],
+                0xbf => registers[to] = registers[usize::from(from)],
+                0xb7 => registers[to] = step.value,
+                0x54 => registers[to] &= step.value,
+                0x77 => registers[to] = ((registers[to] as u32) >> step.value) as i32,
+                0x55 if registers[to] == step.value => {}
+                0x55 => at += step.offset as usize,
+                0x95 => return registers[0],
                 other => panic!("{other:#x}"),
             }
         }
@@ -304,7 +198,8 @@ mod tests {
             rule(true, character, (136, -1), "rwm"),
             rule(true, Some(LinuxDeviceType::B), (8, 1), "r"),
         ];
-        let program = instructions(&settle(&rules, Path::new("/x")).unwrap().unwrap());
+        let allowed = settle(&rules, Path::new("/x")).unwrap().unwrap();
+        let program = instructions(&allowed).unwrap();
         let allowed = [
             (CHARACTER, MAKE, 9, 9),
             (CHARACTER, READ | WRITE, 136, 5),
@@ -332,6 +227,59 @@ mod tests {
                 "{major}:{minor}"
             );
         }
+    }
+
+    /// A cgroup of its own, for as long as the test runs; `None` without the rights for one.
+    struct Cgroup {
+        mount: tempfile::TempDir,
+        dir: std::path::PathBuf,
+    }
+
+    impl Cgroup {
+        fn new() -> Option<Self> {
+            if !nix::unistd::geteuid().is_root() {
+                println!("not tested: only root can make cgroups");
+                return None;
+            }
+            // Also where v1 has the controllers: programs need none.
+            let mount = tempfile::tempdir().unwrap();
+            let none = None::<&str>;
+            let flags = nix::mount::MsFlags::empty();
+            nix::mount::mount(none, mount.path(), Some("cgroup2"), flags, none).unwrap();
+            let dir = mount
+                .path()
+                .join(format!("kabuki-devices-{}", std::process::id()));
+            std::fs::create_dir(&dir).unwrap();
+            Some(Self { mount, dir })
+        }
+
+        /// Whether a process in it can open a device node.
+        fn opens(&self, node: &str) -> bool {
+            let join = format!("echo $$ > {}", self.dir.join("cgroup.procs").display());
+            let open = format!("{join} && exec dd if={node} count=0 status=none");
+            let mut shell = std::process::Command::new("sh");
+            shell.args(["-c", &open]).status().unwrap().success()
+        }
+    }
+
+    impl Drop for Cgroup {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir(&self.dir);
+            let _ = nix::mount::umount(self.mount.path());
+        }
+    }
+
+    #[test]
+    fn the_kernel_holds_a_cgroup_to_its_rules() {
+        let Some(cgroup) = Cgroup::new() else {
+            return;
+        };
+        assert!(cgroup.opens("/dev/null") && cgroup.opens("/dev/ptmx"));
+        let terminals = rule(true, Some(LinuxDeviceType::C), (5, 2), "w");
+        restrict(&cgroup.dir, &[terminals]).unwrap();
+        assert!(cgroup.opens("/dev/null"));
+        // They may be written, which is not what was asked for.
+        assert!(!cgroup.opens("/dev/ptmx"));
     }
 
     #[test]

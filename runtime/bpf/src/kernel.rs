@@ -1,19 +1,22 @@
-//! The system call that makes maps and loads programs, bpf(2). What it answers is owned here; what
-//! goes in has the size that the kernel was told.
+//! The system call that makes maps, loads programs and hangs them somewhere, bpf(2). What it answers
+//! is owned here; what goes in has the size that the kernel was told.
 
 #![allow(unsafe_code)]
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
-use super::assembler::Instruction;
+use crate::assembler::Instruction;
 
 /// The kinds of maps that are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum MapKind {
+pub enum MapKind {
+    /// By keys.
     Hash = 1,
+    /// By numbers.
     Array = 2,
     /// As `Hash`, but what is not used goes when room is needed.
     LruHash = 9,
@@ -22,19 +25,30 @@ pub(super) enum MapKind {
 /// Entries of a hash are allocated as they come (`BPF_F_NO_PREALLOC`).
 const AS_THEY_COME: u32 = 1;
 
-/// A program for traffic control: `BPF_PROG_TYPE_SCHED_CLS`.
-const SCHED_CLS: u32 = 3;
+/// What programs are for (`enum bpf_prog_type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProgramKind {
+    /// Traffic control: judges packets.
+    SchedClassifier = 3,
+    /// Says which device nodes a cgroup may use.
+    CgroupDevice = 15,
+}
+
+/// Where a program for the device nodes of a cgroup hangs (`BPF_CGROUP_DEVICE`).
+const CGROUP_DEVICE: u32 = 6;
+/// Beside those of the cgroups above, all of which must agree (`BPF_F_ALLOW_MULTI`).
+const ALLOW_MULTI: u32 = 2;
 
 /// What the kernel says of a program that it refuses ends with the reason. It may be long.
 const LOG_BYTES: usize = 64 * 1024;
 
 /// A map: a table that programs and we share. Keys have `K` bytes, values `V`.
-pub(super) struct Map<const K: usize, const V: usize> {
+pub struct Map<const K: usize, const V: usize> {
     fd: OwnedFd,
 }
 
 /// A program that the kernel has checked.
-pub(crate) struct Program {
+pub struct Program {
     fd: OwnedFd,
 }
 
@@ -76,15 +90,45 @@ struct ProgLoad {
     name: [u8; 16],
 }
 
+#[repr(C)]
+struct ProgAttach {
+    target: u32,
+    program: u32,
+    kind: u32,
+    flags: u32,
+}
+
+/// The request of a trial run, and its answer.
+#[repr(C)]
+struct TestRun {
+    program: u32,
+    answer: u32,
+    data_in_size: u32,
+    data_out_size: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    context_in_size: u32,
+    context_out_size: u32,
+    context_in: u64,
+    context_out: u64,
+}
+
 const MAP_CREATE: libc::c_int = 0;
 const MAP_LOOKUP: libc::c_int = 1;
 const MAP_UPDATE: libc::c_int = 2;
 const MAP_DELETE: libc::c_int = 3;
 const PROG_LOAD: libc::c_int = 5;
+const PROG_ATTACH: libc::c_int = 8;
+const PROG_TEST_RUN: libc::c_int = 10;
 
 impl<const K: usize, const V: usize> Map<K, V> {
     /// Makes one. Its name is what tools show.
-    pub(super) fn create(kind: MapKind, name: &str, max_entries: u32) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn create(kind: MapKind, name: &str, max_entries: u32) -> io::Result<Self> {
         let request = MapCreate {
             kind: kind as u32,
             key_size: K as u32,
@@ -104,20 +148,31 @@ impl<const K: usize, const V: usize> Map<K, V> {
         })
     }
 
-    pub(super) fn put(&self, key: &[u8; K], value: &[u8; V]) -> io::Result<()> {
+    /// Adds an entry, or changes it.
+    ///
+    /// # Errors
+    /// The kernel's: it is full, above all.
+    pub fn put(&self, key: &[u8; K], value: &[u8; V]) -> io::Result<()> {
         let request = self.element(key, value.as_ptr() as u64);
         bpf(MAP_UPDATE, &request).map(drop)
     }
 
     /// Removes an entry; one that is not there is fine.
-    pub(super) fn remove(&self, key: &[u8; K]) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn remove(&self, key: &[u8; K]) -> io::Result<()> {
         match bpf(MAP_DELETE, &self.element(key, 0)) {
             Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
             _ => Ok(()),
         }
     }
 
-    pub(super) fn get(&self, key: &[u8; K]) -> io::Result<Option<[u8; V]>> {
+    /// The value of an entry.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn get(&self, key: &[u8; K]) -> io::Result<Option<[u8; V]>> {
         let mut value = [0; V];
         let request = self.element(key, value.as_mut_ptr() as u64);
         match bpf(MAP_LOOKUP, &request) {
@@ -127,7 +182,8 @@ impl<const K: usize, const V: usize> Map<K, V> {
         }
     }
 
-    pub(super) fn descriptor(&self) -> RawFd {
+    /// What programs call it.
+    pub fn descriptor(&self) -> RawFd {
         self.fd.as_raw_fd()
     }
 
@@ -143,11 +199,14 @@ impl<const K: usize, const V: usize> Map<K, V> {
 }
 
 impl Program {
-    /// Has the kernel check a program. An error ends with what the kernel says is wrong with it.
-    pub(super) fn load(name: &str, instructions: &[Instruction]) -> io::Result<Self> {
+    /// Has the kernel check a program. Its name is what tools show.
+    ///
+    /// # Errors
+    /// The kernel's, which ends with what it says is wrong with the program.
+    pub fn load(kind: ProgramKind, name: &str, instructions: &[Instruction]) -> io::Result<Self> {
         let load = |log: &mut [u8]| {
             let request = ProgLoad {
-                kind: SCHED_CLS,
+                kind: kind as u32,
                 count: instructions.len() as u32,
                 instructions: instructions.as_ptr() as u64,
                 // None of the kernel's functions that are used asks for another.
@@ -180,7 +239,60 @@ impl Program {
         }
     }
 
-    pub(crate) fn descriptor(&self) -> RawFd {
+    /// Asks the program whenever somebody in a cgroup uses a device node. It stays with the cgroup
+    /// and goes with it.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn guard_devices(&self, cgroup: &File) -> io::Result<()> {
+        let request = ProgAttach {
+            target: cgroup.as_raw_fd() as u32,
+            program: self.fd.as_raw_fd() as u32,
+            kind: CGROUP_DEVICE,
+            flags: ALLOW_MULTI,
+        };
+        bpf(PROG_ATTACH, &request).map(drop)
+    }
+
+    /// Runs it once on a frame, with what the kernel tells beside it, for tests. Returns the verdict
+    /// and the frame as it is then.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn run(&self, frame: &[u8], context: &[u8]) -> io::Result<(i32, Vec<u8>)> {
+        let mut after = vec![0; frame.len() + 256];
+        let mut request = TestRun {
+            program: self.fd.as_raw_fd() as u32,
+            answer: 0,
+            data_in_size: frame.len() as u32,
+            data_out_size: after.len() as u32,
+            data_in: frame.as_ptr() as u64,
+            data_out: after.as_mut_ptr() as u64,
+            repeat: 1,
+            duration: 0,
+            context_in_size: context.len() as u32,
+            context_out_size: 0,
+            context_in: context.as_ptr() as u64,
+            context_out: 0,
+        };
+        // SAFETY: as in `bpf`; the kernel also writes to the request itself.
+        let done = unsafe {
+            libc::syscall(
+                libc::SYS_bpf,
+                PROG_TEST_RUN,
+                std::ptr::from_mut(&mut request),
+                size_of::<TestRun>(),
+            )
+        };
+        if done < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        after.truncate(request.data_out_size as usize);
+        Ok((request.answer.cast_signed(), after))
+    }
+
+    /// What it is hung somewhere by.
+    pub fn descriptor(&self) -> RawFd {
         self.fd.as_raw_fd()
     }
 }
@@ -188,7 +300,10 @@ impl Program {
 /// Before 5.11 maps and programs count as locked memory of the user, for whom 64 KiB is usual: where
 /// that is why they are refused, they are tried again with more. Processes that are started just
 /// then have more too, so it is not done without need.
-pub(super) fn with_locked_memory<T>(work: impl Fn() -> io::Result<T>) -> io::Result<T> {
+///
+/// # Errors
+/// Those of the work.
+pub fn with_locked_memory<T>(work: impl Fn() -> io::Result<T>) -> io::Result<T> {
     match work() {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
         done => return done,
@@ -245,68 +360,4 @@ fn bpf<T>(command: libc::c_int, request: &T) -> io::Result<i32> {
         return Err(io::Error::last_os_error());
     }
     i32::try_from(answer).map_err(io::Error::other)
-}
-
-#[cfg(test)]
-mod trial {
-    use super::*;
-
-    const PROG_TEST_RUN: libc::c_int = 10;
-
-    /// `BPF_PROG_TEST_RUN`.
-    #[repr(C)]
-    struct TestRun {
-        program: u32,
-        answer: u32,
-        data_in_size: u32,
-        data_out_size: u32,
-        data_in: u64,
-        data_out: u64,
-        repeat: u32,
-        duration: u32,
-        context_in_size: u32,
-        context_out_size: u32,
-        context_in: u64,
-        context_out: u64,
-    }
-
-    impl Program {
-        /// Runs a program on a frame, with what the kernel tells beside it. Returns the verdict
-        /// and the frame as it is then.
-        pub(in crate::shortcut) fn run(
-            &self,
-            frame: &[u8],
-            context: &[u8],
-        ) -> io::Result<(i32, Vec<u8>)> {
-            let mut after = vec![0; frame.len() + 256];
-            let mut request = TestRun {
-                program: self.fd.as_raw_fd() as u32,
-                answer: 0,
-                data_in_size: frame.len() as u32,
-                data_out_size: after.len() as u32,
-                data_in: frame.as_ptr() as u64,
-                data_out: after.as_mut_ptr() as u64,
-                repeat: 1,
-                duration: 0,
-                context_in_size: context.len() as u32,
-                context_out_size: 0,
-                context_in: context.as_ptr() as u64,
-                context_out: 0,
-            };
-            // SAFETY: as in `bpf`; the kernel also writes to the request itself.
-            let done = unsafe {
-                libc::syscall(
-                    libc::SYS_bpf,
-                    PROG_TEST_RUN,
-                    std::ptr::from_mut(&mut request),
-                    size_of::<TestRun>(),
-                )
-            };
-            if done < 0 {
-                return Err(io::Error::last_os_error());
-            }
-            after.truncate(request.data_out_size as usize);
-            Ok((request.answer.cast_signed(), after))
-        }
-    }
 }

@@ -1,43 +1,56 @@
-//! A small assembler for programs that the kernel checks and runs ("BPF"): instructions as data,
-//! and labels to jump to. It knows what the programs of this crate need, no more.
+//! The assembler: instructions as data, and labels to jump to. It knows what the programs of this
+//! project need, no more.
 //!
 //! The numbers are those of the kernel's `linux/bpf.h` and of the instruction set's RFC 9669.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// One instruction. Most have eight bytes; setting 64 bits takes two of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
-pub(crate) struct Instruction {
-    code: u8,
+pub struct Instruction {
+    /// What is done.
+    pub code: u8,
     /// Where the result goes in one half of the byte, where it comes from in the other.
-    registers: u8,
-    offset: i16,
-    value: i32,
+    pub registers: u8,
+    /// In memory, or of a jump.
+    pub offset: i16,
+    /// What it is done with, if that is no register.
+    pub value: i32,
 }
 
 /// One of the machine's registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Register(u8);
+pub struct Register(u8);
 
 /// What functions answer and programs end with.
-pub(super) const R0: Register = Register(0);
+pub const R0: Register = Register(0);
 /// The first of those that functions are called with; a call leaves none of them.
-pub(super) const R1: Register = Register(1);
-pub(super) const R2: Register = Register(2);
-pub(super) const R3: Register = Register(3);
-pub(super) const R4: Register = Register(4);
+pub const R1: Register = Register(1);
+/// The second of them.
+pub const R2: Register = Register(2);
+/// The third of them.
+pub const R3: Register = Register(3);
+/// The fourth of them.
+pub const R4: Register = Register(4);
+/// The last of them.
+pub const R5: Register = Register(5);
 /// The first of those that calls leave as they are.
-pub(super) const R6: Register = Register(6);
-pub(super) const R7: Register = Register(7);
-pub(super) const R8: Register = Register(8);
-pub(super) const R9: Register = Register(9);
+pub const R6: Register = Register(6);
+/// The second of them.
+pub const R7: Register = Register(7);
+/// The third of them.
+pub const R8: Register = Register(8);
+/// The last of them.
+pub const R9: Register = Register(9);
 /// The end of the stack, which grows downwards; it cannot be changed.
-pub(super) const STACK: Register = Register(10);
+pub const STACK: Register = Register(10);
 
 /// How much is loaded or stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Size {
+pub enum Size {
+    /// One byte.
     Byte = 0x10,
     /// Two bytes.
     Half = 0x08,
@@ -49,54 +62,70 @@ pub(super) enum Size {
 
 /// When a jump is taken. All numbers are unsigned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Test {
+pub enum Test {
+    /// They are the same.
     Equal = 0x10,
+    /// The first is greater.
     Greater = 0x20,
     /// Any bit is set in both.
     Shares = 0x40,
+    /// They differ.
     NotEqual = 0x50,
+    /// The first is less, or the same.
     AtMost = 0xb0,
 }
 
 /// A function of the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Helper {
+pub enum Helper {
+    /// Finds an entry of a map.
     Lookup = 1,
+    /// Adds an entry to a map, or changes it.
     Update = 2,
+    /// Removes an entry of a map.
     Delete = 3,
+    /// Sends a packet out by another interface.
     Redirect = 23,
+    /// Has the first bytes of a packet in one piece.
     PullData = 39,
+    /// The kernel's clock, in ticks.
     Jiffies = 118,
+    /// Sends a packet to the other end of a link, in the namespace there.
     RedirectPeer = 155,
 }
 
 /// What a step works with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Operand {
+pub enum Operand {
+    /// What a register has.
     Register(Register),
+    /// A number, of which the sign is kept.
     Value(i32),
 }
 
-/// Why there is no program. Only a mistake in this crate can be the cause.
+/// A place in a program.
+type Label = Cow<'static, str>;
+
+/// Why there is no program. Only a mistake of its writer can be the cause.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum AssemblyError {
+pub enum AssemblyError {
     /// A jump goes nowhere.
     #[error("there is no label {0}")]
-    NoLabel(&'static str),
+    NoLabel(Label),
     /// A label is in two places.
     #[error("label {0} is set twice")]
-    TwoLabels(&'static str),
+    TwoLabels(Label),
     /// A jump is longer than an instruction can say.
     #[error("label {0} is too far away")]
-    TooFar(&'static str),
+    TooFar(Label),
 }
 
 /// A program that is being written.
 #[derive(Debug, Default)]
-pub(super) struct Assembler {
+pub struct Assembler {
     code: Vec<Instruction>,
-    labels: BTreeMap<&'static str, usize>,
-    jumps: Vec<(usize, &'static str)>,
+    labels: BTreeMap<Label, usize>,
+    jumps: Vec<(usize, Label)>,
     mistake: Option<AssemblyError>,
 }
 
@@ -141,15 +170,19 @@ impl From<i32> for Operand {
 
 impl Assembler {
     /// The program, with all jumps resolved.
-    pub(super) fn finish(mut self) -> Result<Vec<Instruction>, AssemblyError> {
+    ///
+    /// # Errors
+    /// A label that is missing, set twice, or too far away.
+    pub fn finish(mut self) -> Result<Vec<Instruction>, AssemblyError> {
         if let Some(mistake) = self.mistake {
             return Err(mistake);
         }
         for (from, label) in self.jumps {
-            let to = self.labels.get(label);
-            let to = *to.ok_or(AssemblyError::NoLabel(label))?;
+            let Some(to) = self.labels.get(&label) else {
+                return Err(AssemblyError::NoLabel(label));
+            };
             // Counted from the instruction after the jump.
-            let distance = to as i64 - (from as i64 + 1);
+            let distance = *to as i64 - (from as i64 + 1);
             let distance = i16::try_from(distance).map_err(|_| AssemblyError::TooFar(label))?;
             if let Some(jump) = self.code.get_mut(from) {
                 jump.offset = distance;
@@ -159,53 +192,55 @@ impl Assembler {
     }
 
     /// Names the place of what comes next.
-    pub(super) fn label(&mut self, label: &'static str) {
-        if self.labels.insert(label, self.code.len()).is_some() {
+    pub fn label(&mut self, label: impl Into<Cow<'static, str>>) {
+        let label = label.into();
+        if self.labels.insert(label.clone(), self.code.len()).is_some() {
             self.mistake = Some(AssemblyError::TwoLabels(label));
         }
     }
 
     /// Sets a register to what another has, or to a value of which the sign is kept.
-    pub(super) fn set(&mut self, to: Register, what: impl Into<Operand>) {
+    pub fn set(&mut self, to: Register, what: impl Into<Operand>) {
         self.calculate(MOVE, to, what);
     }
 
-    pub(super) fn add(&mut self, to: Register, what: impl Into<Operand>) {
+    /// Adds to a register.
+    pub fn add(&mut self, to: Register, what: impl Into<Operand>) {
         self.calculate(ADD, to, what);
     }
 
-    pub(super) fn subtract(&mut self, from: Register, what: impl Into<Operand>) {
+    /// Takes away from a register.
+    pub fn subtract(&mut self, from: Register, what: impl Into<Operand>) {
         self.calculate(SUBTRACT, from, what);
     }
 
-    pub(super) fn or(&mut self, to: Register, what: impl Into<Operand>) {
+    /// Sets further bits of a register.
+    pub fn or(&mut self, to: Register, what: impl Into<Operand>) {
         self.calculate(OR, to, what);
     }
 
-    pub(super) fn shift_left(&mut self, what: Register, bits: i32) {
+    /// Moves the bits of a register up.
+    pub fn shift_left(&mut self, what: Register, bits: i32) {
         self.calculate(SHIFT_LEFT, what, bits);
     }
 
-    pub(super) fn shift_right(&mut self, what: Register, bits: i32) {
+    /// Moves the bits of a register down; zeros follow.
+    pub fn shift_right(&mut self, what: Register, bits: i32) {
         self.calculate(SHIFT_RIGHT, what, bits);
     }
 
     /// Keeps of the lower 32 bits those that `mask` has, and none of the upper.
-    pub(super) fn mask(&mut self, what: Register, mask: u32) {
+    pub fn mask(&mut self, what: Register, mask: u32) {
         self.push(CALCULATE_32 | AND, what, None, 0, mask.cast_signed());
     }
 
-    pub(super) fn load(&mut self, size: Size, to: Register, from: Register, offset: i16) {
+    /// Reads from memory, at an offset of where a register points.
+    pub fn load(&mut self, size: Size, to: Register, from: Register, offset: i16) {
         self.push(LOAD | MEMORY | size as u8, to, Some(from), offset, 0);
     }
 
-    pub(super) fn store(
-        &mut self,
-        size: Size,
-        to: Register,
-        offset: i16,
-        what: impl Into<Operand>,
-    ) {
+    /// Writes to memory, at an offset of where a register points.
+    pub fn store(&mut self, size: Size, to: Register, offset: i16, what: impl Into<Operand>) {
         match what.into() {
             Operand::Register(from) => {
                 self.push(STORE | MEMORY | size as u8, to, Some(from), offset, 0);
@@ -217,58 +252,54 @@ impl Assembler {
     }
 
     /// Points a register to a map that is open under this descriptor.
-    pub(super) fn map(&mut self, to: Register, descriptor: i32) {
+    pub fn map(&mut self, to: Register, descriptor: i32) {
         self.double(to, MAP, descriptor, 0);
     }
 
     /// Points a register into the only value of a map that is an array.
-    pub(super) fn map_value(&mut self, to: Register, descriptor: i32, offset: i32) {
+    pub fn map_value(&mut self, to: Register, descriptor: i32, offset: i32) {
         self.double(to, MAP_VALUE, descriptor, offset);
     }
 
-    pub(super) fn call(&mut self, helper: Helper) {
+    /// Calls a function of the kernel.
+    pub fn call(&mut self, helper: Helper) {
         self.push(JUMP | CALL, R0, None, 0, helper as i32);
     }
 
-    pub(super) fn exit(&mut self) {
+    /// Ends the program; `R0` is its answer.
+    pub fn exit(&mut self) {
         self.push(JUMP | EXIT, R0, None, 0, 0);
     }
 
-    pub(super) fn jump(&mut self, label: &'static str) {
-        self.jumps.push((self.code.len(), label));
+    /// Goes on at the label.
+    pub fn jump(&mut self, label: impl Into<Cow<'static, str>>) {
+        self.jumps.push((self.code.len(), label.into()));
         self.push(JUMP, R0, None, 0, 0);
     }
 
     /// Jumps if the test holds, of all 64 bits.
-    pub(super) fn when(
+    pub fn when(
         &mut self,
         what: Register,
         test: Test,
         other: impl Into<Operand>,
-        label: &'static str,
+        label: impl Into<Cow<'static, str>>,
     ) {
-        self.branch(JUMP, what, test, other.into(), label);
+        self.branch(JUMP, what, test, other.into(), label.into());
     }
 
     /// Jumps if the test holds, of the lower 32 bits.
-    pub(super) fn when_word(
+    pub fn when_word(
         &mut self,
         what: Register,
         test: Test,
         other: impl Into<Operand>,
-        label: &'static str,
+        label: impl Into<Cow<'static, str>>,
     ) {
-        self.branch(JUMP_32, what, test, other.into(), label);
+        self.branch(JUMP_32, what, test, other.into(), label.into());
     }
 
-    fn branch(
-        &mut self,
-        class: u8,
-        what: Register,
-        test: Test,
-        other: Operand,
-        label: &'static str,
-    ) {
+    fn branch(&mut self, class: u8, what: Register, test: Test, other: Operand, label: Label) {
         self.jumps.push((self.code.len(), label));
         self.step(class | test as u8, what, other);
     }
@@ -369,15 +400,18 @@ mod tests {
     fn a_wrong_label_is_found() {
         let mut nowhere = Assembler::default();
         nowhere.jump("nowhere");
-        assert_eq!(nowhere.finish(), Err(AssemblyError::NoLabel("nowhere")));
+        assert_eq!(
+            nowhere.finish(),
+            Err(AssemblyError::NoLabel("nowhere".into()))
+        );
         let mut twice = Assembler::default();
         twice.label("here");
         twice.label("here");
-        assert_eq!(twice.finish(), Err(AssemblyError::TwoLabels("here")));
+        assert_eq!(twice.finish(), Err(AssemblyError::TwoLabels("here".into())));
         let mut far = Assembler::default();
         far.jump("far");
         (0..40_000).for_each(|_| far.exit());
         far.label("far");
-        assert_eq!(far.finish(), Err(AssemblyError::TooFar("far")));
+        assert_eq!(far.finish(), Err(AssemblyError::TooFar("far".into())));
     }
 }
