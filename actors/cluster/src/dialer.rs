@@ -6,7 +6,6 @@ use crate::credentials::Credentials;
 use crate::socket;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use kabuki_protocol::cluster;
 use kabuki_protocol::join::ServerAddress;
 use rustls_pki_types::{DnsName, ServerName};
 use std::collections::HashMap;
@@ -151,11 +150,15 @@ impl Dialer {
 }
 
 impl crate::members::Dial for Dialer {
-    fn dial(&self, server: &ServerAddress) -> BoxFuture<'static, io::Result<TlsStream<TcpStream>>> {
+    fn dial(
+        &self,
+        server: &ServerAddress,
+        alpn: &'static [u8],
+    ) -> BoxFuture<'static, io::Result<TlsStream<TcpStream>>> {
         let (dialer, server) = (self.clone(), server.clone());
         async move {
             let (name, address) = (&server.name, &server.address);
-            let dialled = dialer.dial(name, address, cluster::ALPN, Expected::Server);
+            let dialled = dialer.dial(name, address, alpn, Expected::Server);
             dialled.await.map_err(io::Error::other)
         }
         .boxed()

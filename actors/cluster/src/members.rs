@@ -4,12 +4,12 @@
 //! members (one-for-all)
 //! ├── gate        the one remotable actor of this node: what others tell it
 //! └── sessions    dials, accepts, listens for signs of life; each session is linked to it
-//!     ├── session with a
-//!     └── session with b
+//!     ├── session with a, a line to a
+//!     └── session with b, a line to b
 //! ```
 //!
 //! Every node has a session with every server. Of two servers the one whose name sorts first
-//! dials; workers dial. The port hands in who dialled us, past mutual TLS; a session whose own name
+//! dials; workers dial. Two servers also have a line, on which nothing but Raft's messages is sent. The port hands in who dialled us, past mutual TLS; a session whose own name
 //! is not the one of its certificate is ended. ractor's own `NodeServer` is not used, because it
 //! always opens a port without TLS; its part in the conversation with its sessions is played here.
 //!
@@ -26,6 +26,7 @@
 mod actor;
 mod dial;
 mod gate;
+mod line;
 mod name;
 mod table;
 
@@ -103,6 +104,17 @@ impl MembersHandle {
         self.table.tell(member, body)
     }
 
+    /// Sends a server frames with Raft's messages. Never waits: without a line to it they are lost,
+    /// and that is said.
+    pub fn tell_raft(&self, server: &str, frames: Vec<u8>) -> Result<(), Unreachable> {
+        self.table.tell_raft(server, frames)
+    }
+
+    /// The door for lines.
+    pub fn lines(&self) -> impl crate::seams::Door {
+        Lines(self.clone())
+    }
+
     /// The state of each session, and of those that should be.
     pub fn sessions(&self) -> Vec<SessionInfo> {
         self.table.sessions()
@@ -113,17 +125,20 @@ impl MembersHandle {
         // When it is down, it looks when it starts.
         let _ = self.sessions.cast(SessionsMessage::Look);
     }
-
-    /// Takes in one who dialled us.
-    pub(crate) fn accept(&self, visitor: Visitor) {
-        let _ = self
-            .sessions
-            .cast(SessionsMessage::Accepted(Box::new(visitor)));
-    }
 }
 
 impl crate::seams::Door for MembersHandle {
     fn enter(&self, visitor: Visitor) {
-        self.accept(visitor);
+        let accepted = SessionsMessage::Accepted(Box::new(visitor));
+        let _ = self.sessions.cast(accepted);
+    }
+}
+
+struct Lines(MembersHandle);
+
+impl crate::seams::Door for Lines {
+    fn enter(&self, visitor: Visitor) {
+        let accepted = SessionsMessage::LineAccepted(Box::new(visitor));
+        let _ = self.0.sessions.cast(accepted);
     }
 }

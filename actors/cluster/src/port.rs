@@ -8,8 +8,8 @@
 //! | protocol | who may come | without a door of its own |
 //! |---|---|---|
 //! | `kabuki/1` | whoever has a certificate of the cluster | piped to a server |
-//! | `kabuki-node/1`, `kabuki-snapshot/1` | servers | closed |
-//! | `kabuki-cluster/2` | members | closed |
+//! | `kabuki-node/1`, `kabuki-raft/1`, `kabuki-snapshot/1` | servers | closed |
+//! | `kabuki-cluster/3` | members | closed |
 //! | `kabuki-join/1` | anyone | piped to a server |
 //! | `h2`, `http/1.1`, none | anyone; a certificate may be shown | piped to a server |
 //!
@@ -52,6 +52,8 @@ pub struct Doors {
     pub node: Option<Arc<dyn Door>>,
     /// Sessions of members.
     pub cluster: Option<Arc<dyn Door>>,
+    /// Raft's messages from other servers.
+    pub raft: Option<Arc<dyn Door>>,
     /// Snapshots on their way to this server.
     pub snapshot: Option<Arc<dyn Door>>,
     /// Machines that want to join. Without it they are piped to a server.
@@ -69,6 +71,7 @@ impl Doors {
             clients: None,
             node: None,
             cluster: None,
+            raft: None,
             snapshot: None,
             join: None,
             http: None,

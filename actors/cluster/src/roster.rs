@@ -12,7 +12,7 @@ use kabuki_model::request::{ListRequest, Request};
 use kabuki_model::watch::{WatchEvent, WatchRequest, WatchStart};
 use kabuki_model::{Resource, StatusError};
 use kabuki_protocol::ApiHandle;
-use kabuki_protocol::cluster::{Heartbeat, Piece};
+use kabuki_protocol::cluster::Heartbeat;
 use kabuki_protocol::join::ServerAddress;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
@@ -150,8 +150,8 @@ impl Listener for RosterListener {
         }
     }
 
-    fn raft(&self, from: u64, _messages: &[Piece]) {
-        tracing::debug!(from, "a worker takes no part in the consensus");
+    fn raft(&self, _message: &[u8]) {
+        tracing::debug!("a worker takes no part in the consensus");
     }
 
     fn heard(&self, _node: &str, _heartbeat: &Heartbeat) -> (Option<String>, u64) {

@@ -6,7 +6,7 @@ use kabuki_model::StatusError;
 use kabuki_model::identity::Identity;
 use kabuki_model::request::{Answer, Request};
 use kabuki_protocol::NodeHandle;
-use kabuki_protocol::cluster::{Heartbeat, Piece};
+use kabuki_protocol::cluster::Heartbeat;
 use kabuki_protocol::join::{JoinHello, JoinRefusal, JoinRequest, Joined, ServerAddress};
 use rustls_pki_types::CertificateDer;
 use std::net::SocketAddr;
@@ -51,8 +51,8 @@ pub trait Directory: Send + Sync + 'static {
 pub trait Listener: Send + Sync + 'static {
     /// What this node says of itself.
     fn sign_of_life(&self, sent_us: u64) -> Heartbeat;
-    /// Raft messages (protobuf) of another server.
-    fn raft(&self, from: u64, messages: &[Piece]);
+    /// A Raft message (protobuf) of another server.
+    fn raft(&self, message: &[u8]);
     /// A node gave a sign of life; gives what to answer: the leader and the newest revision.
     fn heard(&self, node: &str, heartbeat: &Heartbeat) -> (Option<String>, u64);
     /// A server answered a sign of life.

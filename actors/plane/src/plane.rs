@@ -88,7 +88,6 @@ impl Plane {
             node_grace,
         } = args;
         let transport = MemberTransport::default();
-        let own_id = raft.id;
         let group_args = RaftGroupArgs {
             directory: state_dir(&data_dir),
             raft,
@@ -117,7 +116,6 @@ impl Plane {
         });
         let snapshots = SnapshotSender::new(credentials, directory.clone(), group.raft.clone());
         transport.connect(
-            own_id,
             group.raft.clone(),
             directory.clone(),
             members.clone(),

@@ -3,35 +3,26 @@
 //! in the other process speaks, and any member could call any gate.
 
 use crate::join::VersionRange;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 /// Which versions of the conversations between members and of the log this program speaks. Two
 /// neighbouring versions of the program share one.
 pub const VERSIONS: VersionRange = VersionRange {
-    oldest: 2,
-    newest: 2,
+    oldest: 3,
+    newest: 3,
 };
 /// The protocol name of member sessions in the TLS handshake.
-pub const ALPN: &[u8] = b"kabuki-cluster/2";
+pub const ALPN: &[u8] = b"kabuki-cluster/3";
+/// The protocol name of Raft's messages between two servers.
+pub const RAFT_ALPN: &[u8] = b"kabuki-raft/1";
 /// The protocol name of streams from a server to a node.
 pub const NODE_ALPN: &[u8] = b"kabuki-node/1";
 /// The protocol name of a snapshot on its way to another server.
 pub const SNAPSHOT_ALPN: &[u8] = b"kabuki-snapshot/1";
-/// A body is not larger, in bytes; what is larger is sent in several, or as a stream of its own.
-/// An entry of the log (1 MiB) with its frame fits.
-pub const MAX_BODY_BYTES: usize = 4 << 20;
 
-/// What members tell each other. What is large points into the message that it came in.
+/// What members tell each other. What is large goes over connections of its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Body<'a> {
-    /// Raft messages (protobuf), from a server to a server.
-    Raft {
-        /// The sender's number.
-        from: u64,
-        /// The messages.
-        #[serde(borrow)]
-        messages: Vec<Piece<'a>>,
-    },
+pub enum Body {
     /// A sign of life, each second, from every node to every server that it has a session with.
     Heartbeat(Heartbeat),
     /// The answer to a sign of life.
@@ -43,22 +34,6 @@ pub enum Body<'a> {
         /// The newest revision that the answering server has.
         revision: u64,
     },
-}
-
-/// Bytes that are neither copied nor looked at.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Piece<'a>(pub &'a [u8]);
-
-impl Serialize for Piece<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(self.0)
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Piece<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        <&[u8]>::deserialize(deserializer).map(Self)
-    }
 }
 
 /// A sign of life.

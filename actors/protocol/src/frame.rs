@@ -44,10 +44,18 @@ pub fn to_bytes<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
 
 /// The same behind other frames, which stay as they are when it cannot be encoded.
 pub fn append<T: Serialize>(frames: &mut Vec<u8>, message: &T) -> Result<(), FrameError> {
+    append_with(frames, |body| codec::encode_into(message, body))
+}
+
+/// The same for a message that `encode` puts behind what is there.
+pub fn append_with<E: Into<FrameError>>(
+    frames: &mut Vec<u8>,
+    encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), FrameError> {
     let begin = frames.len();
     let body = begin + HEAD_BYTES;
     frames.resize(body, 0);
-    let encoded = codec::encode_into(message, frames);
+    let encoded = encode(frames);
     let length = frames.len() - body;
     if let Err(error) = encoded {
         frames.truncate(begin);
@@ -114,8 +122,16 @@ impl<R: AsyncRead + Unpin> Frames<R> {
 
     /// The next message; `None` when the stream ended between two frames. Cancel-safe.
     pub async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
+        self.next_with(|body| Ok(codec::decode(body)?)).await
+    }
+
+    /// The same for messages that `decode` understands.
+    pub async fn next_with<T>(
+        &mut self,
+        mut decode: impl FnMut(&[u8]) -> Result<T, FrameError>,
+    ) -> Result<Option<T>, FrameError> {
         loop {
-            if let Some(message) = self.arrived()? {
+            if let Some(message) = self.arrived_with(&mut decode)? {
                 return Ok(Some(message));
             }
             if self.buffer.is_empty() && self.buffer.capacity() > KEPT_BYTES {
@@ -134,6 +150,13 @@ impl<R: AsyncRead + Unpin> Frames<R> {
 
     /// The next message, when all of it is here already.
     pub fn arrived<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
+        self.arrived_with(|body| Ok(codec::decode(body)?))
+    }
+
+    fn arrived_with<T>(
+        &mut self,
+        decode: impl FnOnce(&[u8]) -> Result<T, FrameError>,
+    ) -> Result<Option<T>, FrameError> {
         let Some(head) = self.buffer.first_chunk::<HEAD_BYTES>() else {
             return Ok(None);
         };
@@ -141,7 +164,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         let Some(body) = self.buffer.get(HEAD_BYTES..end) else {
             return Ok(None);
         };
-        let message = codec::decode(body)?;
+        let message = decode(body)?;
         self.buffer.advance(end);
         Ok(Some(message))
     }

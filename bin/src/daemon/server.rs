@@ -122,6 +122,7 @@ pub async fn assemble(
         clients: Some(sessions.door(all)),
         node: Some(sessions.door(own)),
         cluster: Some(Arc::new(plane.members().clone())),
+        raft: Some(Arc::new(plane.members().lines())),
         snapshot: Some(Arc::new(SnapshotDoor::new(plane.raft().clone()))),
         join: Some(Arc::new(JoinDoor::new(Arc::new(admitting.clone())))),
         http: Some(Arc::new(HttpDoor(http.clone()))),

@@ -2,10 +2,11 @@
 //! watches for signs of life.
 
 use super::dial::{Attempts, is_mine};
+use super::line::OpenLine;
 use super::table::SessionState;
 use super::{HEARTBEAT, MembersHandle, SILENCE, name};
 use crate::seams::Visitor;
-use kabuki_protocol::cluster::Body;
+use kabuki_protocol::cluster::{self, Body};
 use kabuki_protocol::join::{Role, ServerAddress};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use ractor_cluster::node::NodeConnectionMode;
@@ -16,6 +17,7 @@ use ractor_cluster::{
 use std::collections::HashMap;
 use std::io;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -40,6 +42,19 @@ pub(crate) enum SessionsMessage {
         server: ServerAddress,
         result: io::Result<Box<TlsStream<TcpStream>>>,
     },
+    /// A server that dialled us for the line of our session.
+    LineAccepted(Box<Visitor>),
+    /// One whom we dialled for the line of a session.
+    LineDialled {
+        session: ActorId,
+        result: io::Result<Box<TlsStream<TcpStream>>>,
+    },
+    /// A line has broken.
+    LineBroken {
+        session: ActorId,
+        line: u64,
+        why: String,
+    },
     /// A session speaks to its node server.
     OfSession(NodeServerMessage),
 }
@@ -51,6 +66,7 @@ pub(super) struct SessionsState {
     /// The address at which sessions find their node server.
     node_server: ActorRef<NodeServerMessage>,
     next_node_id: u64,
+    next_line: u64,
     sessions: HashMap<ActorId, Open>,
     attempts: Attempts,
 }
@@ -60,6 +76,18 @@ struct Open {
     node_id: u64,
     since: Instant,
     actor: ActorRef<NodeSessionMessage>,
+    line: LineState,
+}
+
+/// The line of a session.
+enum LineState {
+    /// There is none: it is the other's to dial, or to be dialled again.
+    Missing,
+    Dialling,
+    Open {
+        number: u64,
+        _open: OpenLine,
+    },
 }
 
 /// Sessions want an actor of ractor's own message type for their node server: this one passes
@@ -115,6 +143,7 @@ impl Actor for Sessions {
             // Numbers are not used again, also not after a restart: references to actors of an
             // old session must never mean those of a new one.
             next_node_id: rand::random::<u32>().into(),
+            next_line: 0,
             sessions: HashMap::new(),
             attempts: Attempts::default(),
         })
@@ -146,7 +175,14 @@ impl Actor for Sessions {
             SessionsMessage::Dialled { server, result } => {
                 state.dialled(&myself, server, result).await;
             }
-            SessionsMessage::OfSession(message) => state.of_session(message),
+            SessionsMessage::LineAccepted(visitor) => state.line_accepted(&myself, *visitor),
+            SessionsMessage::LineDialled { session, result } => {
+                state.line_dialled(&myself, session, result);
+            }
+            SessionsMessage::LineBroken { session, line, why } => {
+                state.line_broken(&myself, session, line, &why);
+            }
+            SessionsMessage::OfSession(message) => state.of_session(&myself, message),
         }
         Ok(())
     }
@@ -182,14 +218,133 @@ impl SessionsState {
             {
                 continue;
             }
-            let (dialling, myself) = (self.members.args.dial.dial(&server), myself.clone());
+            let (dialling, myself) = (self.dial(&server, cluster::ALPN), myself.clone());
             tokio::spawn(async move {
-                let result = match tokio::time::timeout(READY_LIMIT, dialling).await {
-                    Ok(result) => result.map(Box::new),
-                    Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
-                };
+                let result = dialling.await;
                 let _ = myself.cast(SessionsMessage::Dialled { server, result });
             });
+        }
+        self.dial_lines(myself);
+    }
+
+    fn dial(
+        &self,
+        server: &ServerAddress,
+        alpn: &'static [u8],
+    ) -> impl Future<Output = io::Result<Box<TlsStream<TcpStream>>>> + use<> {
+        let dialling = self.members.args.dial.dial(server, alpn);
+        async move {
+            match tokio::time::timeout(READY_LIMIT, dialling).await {
+                Ok(result) => result.map(Box::new),
+                Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
+            }
+        }
+    }
+
+    /// Dials the lines of ready sessions that are ours to dial.
+    fn dial_lines(&mut self, myself: &ActorRef<SessionsMessage>) {
+        let (table, sealer) = (&self.members.table, &self.members.args.sealer);
+        if sealer.role() != Role::Server {
+            return;
+        }
+        let wanted = self.sessions.iter().filter(|(_, open)| {
+            matches!(open.line, LineState::Missing)
+                && is_mine(Role::Server, sealer.name(), &open.member)
+                && table.role_of(&open.member) == Some(Role::Server)
+                && table.current(&open.member) == Some((open.node_id, SessionState::Connected))
+        });
+        let wanted: Vec<_> = wanted
+            .map(|(id, open)| (*id, open.member.clone()))
+            .collect();
+        if wanted.is_empty() {
+            return;
+        }
+        let servers = self.members.args.directory.servers();
+        for (session, member) in wanted {
+            let Some(server) = servers.iter().find(|server| server.name == member) else {
+                continue;
+            };
+            let (dialling, myself) = (self.dial(server, cluster::RAFT_ALPN), myself.clone());
+            tokio::spawn(async move {
+                let result = dialling.await;
+                let _ = myself.cast(SessionsMessage::LineDialled { session, result });
+            });
+            if let Some(open) = self.sessions.get_mut(&session) {
+                open.line = LineState::Dialling;
+            }
+        }
+    }
+
+    fn line_dialled(
+        &mut self,
+        myself: &ActorRef<SessionsMessage>,
+        session: ActorId,
+        result: io::Result<Box<TlsStream<TcpStream>>>,
+    ) {
+        match result {
+            Ok(stream) => self.open_line(myself, session, *stream),
+            // The next sign of life tries it again.
+            Err(error) => {
+                if let Some(open) = self.sessions.get_mut(&session) {
+                    tracing::debug!(member = open.member, %error, "no line to a server");
+                    open.line = LineState::Missing;
+                }
+            }
+        }
+    }
+
+    fn line_accepted(&mut self, myself: &ActorRef<SessionsMessage>, visitor: Visitor) {
+        let who = visitor.who.as_ref();
+        let Some(member) = who.and_then(|who| who.node_name()) else {
+            return;
+        };
+        // Its session came before it. Without one it is closed, and dialled again with the next.
+        let current = self.members.table.current(member).map(|(id, _)| id);
+        let of_member = self.sessions.iter();
+        let mut of_member = of_member.filter(|(_, open)| Some(open.node_id) == current);
+        if let Some((session, _)) = of_member.next() {
+            self.open_line(myself, *session, visitor.stream);
+        }
+    }
+
+    fn open_line(
+        &mut self,
+        myself: &ActorRef<SessionsMessage>,
+        session: ActorId,
+        stream: impl AsyncRead + AsyncWrite + Send + 'static,
+    ) {
+        let Some(open) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        let (myself, line) = (myself.clone(), self.next_line);
+        self.next_line += 1;
+        let listener = self.members.args.listener.clone();
+        let opened = OpenLine::new(stream, listener, move |why| {
+            let _ = myself.cast(SessionsMessage::LineBroken { session, line, why });
+        });
+        let table = &self.members.table;
+        table.line(&open.member, open.node_id, Some(opened.line.clone()));
+        open.line = LineState::Open {
+            number: line,
+            _open: opened,
+        };
+    }
+
+    fn line_broken(
+        &mut self,
+        myself: &ActorRef<SessionsMessage>,
+        session: ActorId,
+        line: u64,
+        why: &str,
+    ) {
+        let Some(open) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        if matches!(&open.line, LineState::Open { number, .. } if *number == line) {
+            tracing::info!(member = open.member, why, "the line to a server broke");
+            open.line = LineState::Missing;
+            self.members.table.line(&open.member, open.node_id, None);
+            self.dial_lines(myself);
         }
     }
 
@@ -283,6 +438,7 @@ impl SessionsState {
                     node_id,
                     since: Instant::now(),
                     actor: actor.clone(),
+                    line: LineState::Missing,
                 };
                 self.sessions.insert(actor.get_id(), open);
             }
@@ -306,7 +462,7 @@ impl SessionsState {
     }
 
     /// What a session asks of its node server, or tells it.
-    fn of_session(&mut self, message: NodeServerMessage) {
+    fn of_session(&mut self, myself: &ActorRef<SessionsMessage>, message: NodeServerMessage) {
         match message {
             NodeServerMessage::UpdateSession { actor_id, name } => {
                 let Some(open) = self.sessions.get(&actor_id) else {
@@ -326,7 +482,10 @@ impl SessionsState {
             NodeServerMessage::CheckSession { reply, .. } => {
                 let _ = reply.send(SessionCheckReply::NoOtherConnection);
             }
-            NodeServerMessage::ConnectionReady(actor_id) => self.ready(actor_id),
+            NodeServerMessage::ConnectionReady(actor_id) => {
+                self.ready(actor_id);
+                self.dial_lines(myself);
+            }
             NodeServerMessage::GetSessions(reply) => drop(reply.send(HashMap::new())),
             _ => {}
         }

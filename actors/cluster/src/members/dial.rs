@@ -15,8 +15,12 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// The way to another node's port, past the handshake: the other has proved its name.
 pub trait Dial: Send + Sync + 'static {
-    /// Connects to a server's port for a member session.
-    fn dial(&self, server: &ServerAddress) -> BoxFuture<'static, io::Result<TlsStream<TcpStream>>>;
+    /// Connects to a server's port for the protocol `alpn`.
+    fn dial(
+        &self,
+        server: &ServerAddress,
+        alpn: &'static [u8],
+    ) -> BoxFuture<'static, io::Result<TlsStream<TcpStream>>>;
 }
 
 /// Whether this node is the one to dial.

@@ -61,7 +61,6 @@ impl Actor for Gate {
         }
         let listener = &members.args.listener;
         match body {
-            Body::Raft { from, messages } => listener.raft(from, &messages),
             Body::Heartbeat(heartbeat) => {
                 table.note(from, &heartbeat);
                 let (leader, revision) = listener.heard(from, &heartbeat);

@@ -2,8 +2,9 @@
 //! through the mailbox of the actor that keeps the sessions.
 
 use super::gate::{GROUP, GateMessage};
+use super::line::Line;
 use crate::seal::Sealer;
-use kabuki_protocol::cluster::{Body, Heartbeat, MAX_BODY_BYTES};
+use kabuki_protocol::cluster::{Body, Heartbeat};
 use kabuki_protocol::join::Role;
 use ractor::{ActorId, ActorRef};
 use std::collections::BTreeMap;
@@ -62,6 +63,7 @@ struct Entry {
     node_id: u64,
     boot: u64,
     gate: Option<ActorRef<GateMessage>>,
+    line: Option<Line>,
     heard: Option<Instant>,
     round_trip: Option<Duration>,
     heartbeat: Option<Heartbeat>,
@@ -92,6 +94,7 @@ impl Table {
             node_id,
             boot: 0,
             gate: None,
+            line: None,
             heard: None,
             round_trip: None,
             heartbeat: None,
@@ -101,6 +104,16 @@ impl Table {
         entry.node_id = node_id;
         entry.boot = 0;
         entry.gate = None;
+        entry.line = None;
+    }
+
+    /// The line that belongs to a session is open, or is no more.
+    pub(super) fn line(&self, member: &str, node_id: u64, line: Option<Line>) {
+        if let Some(entry) = self.write().get_mut(member)
+            && entry.node_id == node_id
+        {
+            entry.line = line;
+        }
     }
 
     /// A session is ready.
@@ -124,6 +137,7 @@ impl Table {
         if counts {
             entry.state = SessionState::Lost;
             entry.gate = None;
+            entry.line = None;
         }
         counts
     }
@@ -208,7 +222,6 @@ impl Table {
             .sealer
             .seal(member, role, body)
             .map_err(|_| unreachable())?;
-        debug_assert!(sealed.len() <= MAX_BODY_BYTES, "larger bodies are cut");
         let gate = match gate {
             Some(gate) if gate.get_status() < ractor::ActorStatus::Stopping => gate,
             // The other's gate has restarted, or was announced late.
@@ -224,6 +237,17 @@ impl Table {
         };
         gate.cast(GateMessage::Tell(sealed))
             .map_err(|_| unreachable())
+    }
+
+    pub(super) fn tell_raft(&self, server: &str, frames: Vec<u8>) -> Result<(), Unreachable> {
+        let members = self.read();
+        let line = members.get(server).and_then(|entry| entry.line.as_ref());
+        match line.is_some_and(|line| line.send(frames)) {
+            true => Ok(()),
+            false => Err(Unreachable {
+                member: server.to_string(),
+            }),
+        }
     }
 
     pub(super) fn sessions(&self) -> Vec<SessionInfo> {

@@ -69,6 +69,7 @@ impl Protocols {
             (session::ALPN, Certified, doors.clients, Pipe),
             (cluster::NODE_ALPN, Servers, doors.node, Close),
             (cluster::ALPN, Members, doors.cluster, Close),
+            (cluster::RAFT_ALPN, Servers, doors.raft, Close),
             (cluster::SNAPSHOT_ALPN, Servers, doors.snapshot, Close),
             (join::ALPN, Anyone, doors.join, Pipe),
             (HTTP_2, Asked, doors.http.clone(), Pipe),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use kabuki_cluster::remote::Remote;
 use kabuki_cluster::seams::{Directory as _, Listener};
 use kabuki_model::view::View as _;
-use kabuki_protocol::cluster::{Heartbeat, Piece};
+use kabuki_protocol::cluster::Heartbeat;
 use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
 use std::collections::BTreeMap;
@@ -75,19 +75,17 @@ impl Listener for Hearing {
         }
     }
 
-    fn raft(&self, _from: u64, messages: &[Piece]) {
-        for Piece(message) in messages {
-            match Message::parse_from_bytes(message) {
-                Ok(message) => {
-                    let kind = message.get_msg_type();
-                    // While Raft restarts, messages are lost, as they may be.
-                    let _ = self.raft.step(message);
-                    if matches!(kind, MessageType::MsgHeartbeat | MessageType::MsgAppend) {
-                        self.signs.leader_spoke();
-                    }
+    fn raft(&self, message: &[u8]) {
+        match Message::parse_from_bytes(message) {
+            Ok(message) => {
+                let kind = message.get_msg_type();
+                // While Raft restarts, messages are lost, as they may be.
+                let _ = self.raft.step(message);
+                if matches!(kind, MessageType::MsgHeartbeat | MessageType::MsgAppend) {
+                    self.signs.leader_spoke();
                 }
-                Err(error) => tracing::warn!(error = %error, "a raft message cannot be read"),
             }
+            Err(error) => tracing::warn!(error = %error, "a raft message cannot be read"),
         }
     }
 

@@ -1,16 +1,14 @@
-//! Raft's messages over the member sessions.
+//! Raft's messages over the lines between servers.
 
 use super::StateDirectory;
 use crate::raft::{RaftHandle, SnapshotSource, Transport};
 use kabuki_cluster::members::MembersHandle;
-use kabuki_protocol::cluster::{Body, MAX_BODY_BYTES, Piece};
+use kabuki_protocol::frame;
 use protobuf::Message as _;
 use raft::eraftpb::{ConfState, Message};
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
-
-/// What is put into one body: with its frame it stays well below the largest.
-const BATCH_BYTES: usize = MAX_BODY_BYTES / 2;
+use std::io;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Carries Raft messages to other servers.
 #[derive(Clone, Default)]
@@ -19,11 +17,12 @@ pub struct MemberTransport {
 }
 
 struct Parts {
-    own_id: u64,
     raft: RaftHandle,
     directory: StateDirectory,
     members: MembersHandle,
     snapshots: Arc<dyn SendSnapshot>,
+    /// The nodes of the servers by their numbers, which are never used again.
+    names: Mutex<BTreeMap<u64, Arc<str>>>,
 }
 
 /// The way of snapshots, which are too large for a session of messages.
@@ -37,18 +36,17 @@ impl MemberTransport {
     /// Ties it to the sessions, which are made after the Raft group that they serve.
     pub fn connect(
         &self,
-        own_id: u64,
         raft: RaftHandle,
         directory: StateDirectory,
         members: MembersHandle,
         snapshots: Arc<dyn SendSnapshot>,
     ) {
         let parts = Parts {
-            own_id,
             raft,
             directory,
             members,
             snapshots,
+            names: Mutex::default(),
         };
         // Made once, at the start of the process.
         let _ = self.parts.set(parts);
@@ -56,19 +54,24 @@ impl MemberTransport {
 }
 
 impl Parts {
-    fn send_to(&self, to: u64, messages: &[Vec<u8>]) {
-        let body = Body::Raft {
-            from: self.own_id,
-            messages: messages.iter().map(|m| Piece(m)).collect(),
-        };
+    fn send_to(&self, to: u64, frames: Vec<u8>) {
         let told = self
-            .directory
             .name_of(to)
-            .is_some_and(|name| self.members.tell(&name, &body).is_ok());
+            .is_some_and(|name| self.members.tell_raft(&name, frames).is_ok());
         if !told {
             // It may have ended meanwhile, with everything else.
             let _ = self.raft.unreachable(to);
         }
+    }
+
+    fn name_of(&self, server: u64) -> Option<Arc<str>> {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(name) = names.get(&server) {
+            return Some(name.clone());
+        }
+        let name: Arc<str> = self.directory.name_of(server)?.into();
+        names.insert(server, name.clone());
+        Some(name)
     }
 }
 
@@ -77,23 +80,16 @@ impl Transport for MemberTransport {
         let Some(parts) = self.parts.get() else {
             return;
         };
-        let mut by_server: BTreeMap<u64, Vec<Vec<u8>>> = BTreeMap::new();
-        let mut sizes: BTreeMap<u64, usize> = BTreeMap::new();
+        let mut by_server: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
         for message in messages {
-            let Ok(encoded) = message.write_to_bytes() else {
-                continue;
-            };
-            let size = sizes.entry(message.to).or_default();
-            let batch = by_server.entry(message.to).or_default();
-            if *size > 0 && *size + encoded.len() > BATCH_BYTES {
-                parts.send_to(message.to, &std::mem::take(batch));
-                *size = 0;
+            let frames = by_server.entry(message.to).or_default();
+            let encode = |body: &mut _| message.write_to_vec(body).map_err(io::Error::from);
+            if let Err(error) = frame::append_with(frames, encode) {
+                tracing::error!(%error, "a raft message cannot be sent");
             }
-            *size += encoded.len();
-            batch.push(encoded);
         }
-        for (to, batch) in by_server {
-            parts.send_to(to, &batch);
+        for (to, frames) in by_server {
+            parts.send_to(to, frames);
         }
     }
 
@@ -101,8 +97,10 @@ impl Transport for MemberTransport {
         let Some(parts) = self.parts.get() else {
             return;
         };
-        match parts.directory.name_of(message.to) {
-            Some(name) => parts.snapshots.send_snapshot(name, message, source),
+        match parts.name_of(message.to) {
+            Some(name) => parts
+                .snapshots
+                .send_snapshot(name.to_string(), message, source),
             None => drop(parts.raft.snapshot_sent(message.to, false)),
         }
     }
