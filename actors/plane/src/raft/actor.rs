@@ -89,7 +89,7 @@ impl Actor for Raft {
         match &message {
             // First let those run who were just answered, or woken together with the one that
             // sent this: what they propose goes into the same entry and the same sync.
-            RaftMessage::Flush => tokio::task::yield_now().await,
+            RaftMessage::Flush if state.driver.crowded() => tokio::task::yield_now().await,
             RaftMessage::Wal(WalReport::NoSpace) => {
                 myself.send_after(DISK_RETRY, || RaftMessage::RetryDisk);
             }

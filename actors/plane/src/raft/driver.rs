@@ -14,9 +14,18 @@ use raft::eraftpb::Message;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 /// One that is being written, and one that is sent to the other servers meanwhile.
 const APPENDS_IN_FLIGHT: usize = 2;
+
+/// In one tick of 50 ms: 2 ms apart, which is as long as the clock's grain lets a notice wait.
+const CLOSE_ENTRIES: u32 = 25;
+
+/// So many times what is kept free is ample room,
+const AMPLE_RESERVES: u64 = 8;
+/// which lasts so long before the file system is asked again.
+const AMPLE_FOR: Duration = Duration::from_millis(100);
 
 /// A broken invariant; the group starts again from the disk.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +41,10 @@ pub(crate) struct Driver {
     hands: Hands,
     /// Proposals stay in the intake for a moment: see [`Driver::must_wait`].
     held: bool,
+    /// How many proposals went into the last entries.
+    together: usize,
+    /// When there last was ample room on the disk.
+    ample: Option<Instant>,
 }
 
 impl Driver {
@@ -55,6 +68,7 @@ impl Driver {
             entry_version: shared.config.entry_version,
             snapshot_bytes: shared.config.snapshot_bytes,
             snapshot_commands: shared.config.snapshot_commands,
+            close_entries: CLOSE_ENTRIES,
         };
         let mut hands = Hands {
             shared,
@@ -72,6 +86,8 @@ impl Driver {
             core,
             hands,
             held: false,
+            together: 0,
+            ample: None,
         })
     }
 
@@ -131,6 +147,11 @@ impl Driver {
         }
     }
 
+    /// Whether several propose at once, so that more may come if they are let run.
+    pub(crate) fn crowded(&self) -> bool {
+        self.together > 1
+    }
+
     pub(crate) fn needs_ticks(&self) -> bool {
         self.core.needs_ticks()
     }
@@ -151,6 +172,7 @@ impl Driver {
                 .for_each(|p| drop(p.reply.send(Err(refusal.clone()))));
             return Ok(());
         }
+        self.together = taken.len();
         let waiting = &mut self.hands.waiting;
         let proposed = taken.into_iter().map(|p| Proposed {
             token: waiting.proposal(p.reply, p.credit),
@@ -162,12 +184,17 @@ impl Driver {
     }
 
     /// Refuses before the disk is so full that the log cannot go on.
-    fn full(&self) -> Option<RaftError> {
+    fn full(&mut self) -> Option<RaftError> {
+        if self.ample.is_some_and(|at| at.elapsed() < AMPLE_FOR) {
+            return None;
+        }
         let shared: &Arc<Shared> = &self.hands.shared;
         let reserve_bytes = shared.config.disk_reserve_bytes;
         // When the file system does not tell, writing will.
         let free_bytes = self.hands.wal.room().unwrap_or(u64::MAX);
         let full = free_bytes < reserve_bytes;
+        let ample = free_bytes / AMPLE_RESERVES >= reserve_bytes;
+        self.ample = ample.then(Instant::now);
         shared.disk_full.store(full, Ordering::Relaxed);
         full.then_some(RaftError::DiskFull {
             free_bytes,

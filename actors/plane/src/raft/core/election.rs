@@ -76,6 +76,12 @@ impl Election {
         }
     }
 
+    /// A name for a wake-up.
+    pub(super) fn ticket(&mut self) -> u64 {
+        self.next_ticket += 1;
+        self.next_ticket
+    }
+
     /// A leader was heard.
     pub(super) fn heard(&mut self) {
         self.silent = 0;
@@ -116,6 +122,7 @@ impl Replica {
             self.node.tick();
         }
         self.after_tick(led);
+        self.tick_notices();
         self.tick_reads();
         self.expire_transfers();
         self.leave_joint()?;
@@ -168,6 +175,7 @@ impl Replica {
     /// # Errors
     /// A broken invariant.
     pub fn wake(&mut self, ticket: u64, out: &mut dyn Effects) -> Result<(), CoreError> {
+        self.wake_notices(ticket, out)?;
         let Some((expected, left)) = self.election.hurry else {
             return Ok(());
         };
@@ -193,8 +201,7 @@ impl Replica {
 
     fn hurry(&mut self, range: std::ops::Range<u64>, left: u32, out: &mut dyn Effects) {
         let after = Duration::from_millis(self.election.draw(range));
-        let ticket = self.election.next_ticket;
-        self.election.next_ticket += 1;
+        let ticket = self.election.ticket();
         self.election.hurry = Some((ticket, left));
         out.perform(Effect::Wake { after, ticket });
     }

@@ -1,13 +1,24 @@
 //! Notices: messages of the leader that bring no entries and only say that more is committed.
 //!
+//! Every message with entries says that, too. While proposals follow each other closely, as when one
+//! client writes one object after the other, a notice for each would be half of all messages, and
+//! keep the other servers busy when the next entry arrives: notices wait for it, though not longer
+//! than a moment. On a quiet cluster they are sent at once.
+//!
 //! raft-rs answers each like any other append, although the leader has the same answer already. On
 //! a quiet cluster every write is followed by a notice to every server, so the answers would be a
 //! quarter of all messages. One is left out only when the leader was promised those entries before,
 //! and only once for each notice: should that promise have been lost, the leader asks again with
 //! the next heartbeat, with nothing new committed, and is answered.
 
-use super::replica::Replica;
+use super::effect::{Effect, Effects};
+use super::replica::{CoreError, Replica};
 use raft::eraftpb::{Message, MessageType};
+use std::time::Duration;
+
+/// How long a notice waits for the next entry. When another was committed meanwhile it waits once
+/// more.
+const WAIT: Duration = Duration::from_millis(1);
 
 /// What the leader of a term was last told that this server has.
 #[derive(Debug, Default, Clone, Copy)]
@@ -30,7 +41,95 @@ impl Promised {
     }
 }
 
+/// Which notices wait.
+#[derive(Debug)]
+pub(super) struct Notices {
+    /// They wait after a tick with at least so many entries.
+    close_entries: u32,
+    /// The entries of this tick.
+    entries: u32,
+    waiting: bool,
+    /// The commit index that was told to the others with entries.
+    told: u64,
+    /// The ticket of a wake-up, and the commit index when it was asked for.
+    wake: Option<(u64, u64)>,
+}
+
+impl Notices {
+    pub(super) fn new(close_entries: u32) -> Self {
+        Self {
+            close_entries,
+            entries: 0,
+            waiting: false,
+            told: 0,
+            wake: None,
+        }
+    }
+}
+
 impl Replica {
+    /// Decides for the next tick whether notices wait.
+    pub(super) fn tick_notices(&mut self) {
+        let (leads, notices) = (self.leads(), &mut self.notices);
+        let wait = leads && notices.entries >= notices.close_entries;
+        if wait && !notices.waiting {
+            // Up to here they were told at once.
+            notices.told = self.node.raft.raft_log.committed;
+        }
+        notices.waiting = wait;
+        notices.entries = 0;
+    }
+
+    /// An entry was proposed: what is committed by now goes along.
+    pub(super) fn told_with_entry(&mut self) {
+        self.notices.entries += 1;
+        self.notices.told = self.node.raft.raft_log.committed;
+    }
+
+    /// Before something may be found to be committed; `more` says that further entries are under
+    /// way, which will be followed by a notice.
+    pub(super) fn hold_notices(&mut self, more: bool) {
+        self.node.skip_bcast_commit(more || self.notices.waiting);
+    }
+
+    /// Asks to be woken when the others have yet to be told of something.
+    pub(super) fn remember_notices(&mut self, out: &mut dyn Effects) {
+        if self.notices.waiting && self.notices.wake.is_none() && self.owes_notices() {
+            let ticket = self.election.ticket();
+            self.notices.wake = Some((ticket, self.node.raft.raft_log.committed));
+            out.perform(Effect::Wake {
+                after: WAIT,
+                ticket,
+            });
+        }
+    }
+
+    fn owes_notices(&self) -> bool {
+        let log = &self.node.raft.raft_log;
+        self.leads() && self.notices.told < log.committed && log.committed == log.last_index()
+    }
+
+    /// The time of an [`Effect::Wake`] is over, if it was one for notices.
+    pub(super) fn wake_notices(
+        &mut self,
+        ticket: u64,
+        out: &mut dyn Effects,
+    ) -> Result<(), CoreError> {
+        let Some((_, index)) = self
+            .notices
+            .wake
+            .take_if(|(expected, _)| *expected == ticket)
+        else {
+            return Ok(());
+        };
+        let committed = self.node.raft.raft_log.committed;
+        if self.owes_notices() && (committed == index || !self.notices.waiting) {
+            self.notices.told = committed;
+            self.node.raft.bcast_append();
+        }
+        self.drive(out)
+    }
+
     /// Whether the leader learns nothing from an answer to this message.
     pub(super) fn is_notice(&self, message: &Message) -> bool {
         let (raft, promised) = (&self.node.raft, self.promised);

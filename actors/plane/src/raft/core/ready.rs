@@ -21,6 +21,7 @@ impl Replica {
             self.handle_ready(ready, out)?;
         }
         self.settle_timeout();
+        self.remember_notices(out);
         self.save_snapshot_if_wanted(out);
         for fetch in self.node.mut_store().take_wanted() {
             out.perform(Effect::Fetch(fetch));
@@ -130,7 +131,7 @@ impl Replica {
         while let Some(unpersisted) = self.unpersisted.pop_front_if(done) {
             // Followers hear what is committed with what is yet to be.
             let more = self.unpersisted.iter().any(|u| u.appended);
-            self.node.skip_bcast_commit(more);
+            self.hold_notices(more);
             self.node.on_persist_ready(unpersisted.number);
             self.send(unpersisted.messages, out);
         }

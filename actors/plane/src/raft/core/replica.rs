@@ -6,7 +6,7 @@ use super::election::{Election, Leadership, TICKS_PER_ELECTION, TICKS_PER_HEARTB
 use super::entry::{self, ENTRY_VERSION, EntryError, OLDEST_ENTRY_VERSION};
 use super::logger;
 use super::membership::{Contacts, Reconfiguring};
-use super::notices::Promised;
+use super::notices::{Notices, Promised};
 use super::reads::Reads;
 use super::snapshots::{Incoming, Saving};
 use super::storage::LogStorage;
@@ -37,6 +37,9 @@ pub struct ReplicaConfig {
     pub snapshot_bytes: u64,
     /// Commands (at least) between two snapshots.
     pub snapshot_commands: u64,
+    /// After a tick with at least so many entries of a leader, the next is expected soon, and what is
+    /// committed is told together with it.
+    pub close_entries: u32,
 }
 
 /// A broken invariant: the replica must start again from what is durable.
@@ -70,6 +73,7 @@ pub struct Replica {
     /// Readys that are not known to be durable.
     pub(super) unpersisted: VecDeque<Unpersisted>,
     pub(super) promised: Promised,
+    pub(super) notices: Notices,
     pub(super) election: Election,
     pub(super) reads: Reads,
     pub(super) contacts: Contacts,
@@ -151,6 +155,7 @@ impl Replica {
             entry_version,
             unpersisted: VecDeque::new(),
             promised: Promised::default(),
+            notices: Notices::new(config.close_entries),
             election: Election::new(config.seed),
             reads: Reads::new(id, config.seed),
             contacts: Contacts::default(),
@@ -228,6 +233,7 @@ impl Replica {
             index: self.node.raft.raft_log.last_index(),
             term: self.node.raft.term,
         };
+        self.told_with_entry();
         let proposals = batch.into_iter().map(|p| (p.token, p.command)).collect();
         self.applier.expect(at, proposals);
     }
@@ -284,7 +290,7 @@ impl Replica {
         // Followers hear what is committed with the entries that are still to be committed.
         let more = message.index < self.node.raft.raft_log.last_index();
         let answer = kind == MessageType::MsgAppendResponse;
-        self.node.skip_bcast_commit(answer && more);
+        self.hold_notices(answer && more);
         let notice = self.is_notice(&message);
         match self.node.step(message) {
             Ok(()) if notice => self.leave_unanswered(),

@@ -47,6 +47,28 @@ fn what_only_says_that_more_is_committed_is_not_answered() {
 }
 
 #[test]
+fn notices_wait_for_entries_that_follow_closely() {
+    let notices = |seed| {
+        let mut world = World::of(3, seed, Faults::NONE);
+        let leader = world.settle();
+        let before = world.notices;
+        for n in 0..100 {
+            let token = world.propose(leader, &format!("c{n}"));
+            world.run_until("the answer", |world| {
+                world.acknowledged.contains_key(&token)
+            });
+        }
+        let notices = world.notices - before;
+        // The last is told although no entry follows.
+        world.settle();
+        world.check_agreement();
+        notices
+    };
+    let (far, close) = (notices(1), notices(2));
+    assert!(close * 2 < far, "{close} of {far}");
+}
+
+#[test]
 fn a_seed_replays_step_by_step() {
     let run = |seed| {
         let mut world = World::of(3, seed, Faults::ALL);

@@ -63,6 +63,8 @@ pub(super) struct World {
     pub(super) reads_served: u64,
     /// Answers to messages of a leader with or about entries.
     pub(super) appends_answered: u64,
+    /// Messages of a leader about entries that were sent before.
+    pub(super) notices: u64,
 }
 
 fn key(name: &str) -> ObjectKey {
@@ -89,6 +91,7 @@ impl World {
             snapshots_sent: 0,
             reads_served: 0,
             appends_answered: 0,
+            notices: 0,
         };
         let ids: Vec<u64> = (1..=count).collect();
         for id in &ids {
@@ -130,6 +133,12 @@ impl World {
             entry_version: ENTRY_VERSION,
             snapshot_bytes: 4 << 10,
             snapshot_commands: 30,
+            // In every other world each entry counts as one that follows another closely.
+            close_entries: if self.seed.is_multiple_of(2) {
+                1
+            } else {
+                u32::MAX
+            },
         };
         let mut effects = Vec::new();
         let replica = Replica::start(config, server.disk.clone(), &mut effects);
@@ -170,6 +179,10 @@ impl World {
                         .iter()
                         .filter(|m| m.get_msg_type() == MessageType::MsgAppendResponse);
                     self.appends_answered += answers.count() as u64;
+                    let notices = messages.iter().filter(|m| {
+                        m.get_msg_type() == MessageType::MsgAppend && m.entries.is_empty()
+                    });
+                    self.notices += notices.count() as u64;
                     self.network.extend(messages);
                 }
                 Effect::SendSnapshot(message) => {
