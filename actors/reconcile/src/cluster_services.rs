@@ -48,6 +48,17 @@ impl Reconciler for ClusterServices {
         ]
     }
 
+    fn selects(&self, resource: &Resource) -> String {
+        match *resource == Resource::CONFIG_MAPS {
+            true => {
+                let key = charter();
+                let (namespace, name) = (key.namespace, key.name);
+                format!("metadata.namespace={namespace},metadata.name={name}")
+            }
+            false => String::new(),
+        }
+    }
+
     fn keys(
         &self,
         _view: &dyn View,

@@ -18,6 +18,12 @@ pub trait Reconciler: Send + Sync + 'static {
     /// The resources whose changes can give it work.
     fn watches(&self) -> Vec<Resource>;
 
+    /// A field selector for those objects of one of them that can: a controller is not woken for
+    /// the others. Empty selects all.
+    fn selects(&self, _resource: &Resource) -> String {
+        String::new()
+    }
+
     /// The keys to reconcile after `object` was added, changed or removed. `view` is at least as
     /// new as the change; `previous` is the object before it, when there was one and it is still
     /// known.

@@ -42,6 +42,17 @@ impl Reconciler for RootCa {
         ]
     }
 
+    fn selects(&self, resource: &Resource) -> String {
+        match resource.as_str() {
+            "configmaps" => format!("metadata.name={NAME}"),
+            "secrets" => {
+                let (namespace, name, _) = SOURCE;
+                format!("metadata.namespace={namespace},metadata.name={name}")
+            }
+            _ => String::new(),
+        }
+    }
+
     fn keys(
         &self,
         view: &dyn View,

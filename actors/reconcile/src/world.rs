@@ -6,7 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use kabuki_model::event::EventRecord;
 use kabuki_model::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kabuki_model::object::canonical_json;
-use kabuki_model::request::{DeleteOptions, PatchType, Propagation, Request, Subresource};
+use kabuki_model::request::{
+    DeleteOptions, ListRequest, PatchType, Propagation, Request, Subresource,
+};
+use kabuki_model::selector::Selection;
 use kabuki_model::status::StatusError;
 use kabuki_model::view::View;
 use kabuki_model::{ObjectKey, Resource, Stored, kind};
@@ -142,7 +145,13 @@ impl World {
 
     fn changed(&mut self, object: &Stored, previous: Option<&Stored>, removed: bool) {
         for (index, core) in self.cores.iter().enumerate() {
-            if core.watches().contains(&object.key.resource) {
+            let resource = &object.key.resource;
+            let selection = ListRequest {
+                fields: core.selects(resource),
+                ..ListRequest::all(resource.clone(), None)
+            };
+            let selection = Selection::compile(&selection).expect("a selection that can be read");
+            if core.watches().contains(resource) && selection.matches(object) {
                 let keys = core.keys(&self.view, object, previous, removed);
                 self.ready.extend(keys.into_iter().map(|key| (index, key)));
             }

@@ -68,7 +68,8 @@ impl World {
         controller.queue = queue();
         controller.events = Correlator::new("simulation");
         for resource in controller.core.watches() {
-            self.follow(Watcher::Controller { index }, resource, "");
+            let fields = self.controllers[index].core.selects(&resource);
+            self.follow(Watcher::Controller { index }, resource, &fields);
         }
     }
 

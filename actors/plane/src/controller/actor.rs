@@ -7,12 +7,13 @@ use crate::gateway::GatewayHandle;
 use futures::FutureExt;
 use kabuki_kit::{Alarm, ChildSpec, QueueConfig, Slot, WorkQueue};
 use kabuki_model::identity::Identity;
+use kabuki_model::request::ListRequest;
 use kabuki_model::{ObjectKey, Resource, StatusError};
 use kabuki_protocol::ApiHandle;
 use kabuki_reconcile::Reconciler;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -31,8 +32,10 @@ const DEPTH: usize = 256;
 /// Messages of a controller.
 #[derive(RactorMessage)]
 pub(super) enum ControllerMessage {
-    /// Objects that it follows have changed.
-    Changed(Vec<Followed>),
+    /// Objects that it follows have changed: these keys are to be reconciled.
+    Changed(Vec<Vec<ObjectKey>>),
+    /// Its core panicked over a change.
+    Panicked,
     /// The watch of a resource was lost and has begun again.
     Relisted(Resource),
     /// The work on a key has ended.
@@ -95,7 +98,25 @@ impl Actor for Controller {
         let relisted = move |resource: &Resource| {
             let _ = own.cast(ControllerMessage::Relisted(resource.clone()));
         };
-        let mut watches = follow(&self.api, self.core.watches(), &sink, relisted);
+        let (core, gateway, own) = (self.core.clone(), self.gateway.clone(), myself.clone());
+        // Most changes concern few controllers: the others' actors need not hear of them.
+        let heard = move |change: Followed| {
+            let keys = || {
+                let previous = change.previous.as_deref();
+                core.keys(&gateway.view(), &change.object, previous, change.removed)
+            };
+            let Ok(keys) = catch_unwind(AssertUnwindSafe(keys)) else {
+                let _ = own.cast(ControllerMessage::Panicked);
+                return None;
+            };
+            (!keys.is_empty()).then_some(keys)
+        };
+        let core = &self.core;
+        let selected = core.watches().into_iter().map(|resource| ListRequest {
+            fields: core.selects(&resource),
+            ..ListRequest::all(resource, None)
+        });
+        let mut watches = follow(&self.api, selected.collect(), &sink, heard, relisted);
         watches.spawn(async move {
             let mut batch = Vec::new();
             while changes.recv_many(&mut batch, DEPTH).await > 0 {
@@ -125,18 +146,13 @@ impl Actor for Controller {
         state: &mut ControllerState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            ControllerMessage::Changed(changes) => {
-                let view = self.gateway.view();
-                for change in changes {
-                    let previous = change.previous.as_deref();
-                    let keys = self
-                        .core
-                        .keys(&view, &change.object, previous, change.removed);
-                    for key in keys {
-                        state.queue.add(key);
-                    }
+            ControllerMessage::Changed(keys) => {
+                for key in keys.into_iter().flatten() {
+                    state.queue.add(key);
                 }
             }
+            // What it knew may be wrong: it begins anew.
+            ControllerMessage::Panicked => return Err("the controller's core panicked".into()),
             ControllerMessage::Relisted(resource) => {
                 let view = self.gateway.view();
                 for key in self.core.relisted(&view, &resource) {

@@ -33,23 +33,25 @@ struct Known {
 /// How long to wait before a lost watch is begun again.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// Follows `resources` until the set is dropped; `sink` takes each change, and waits when it
-/// must. The latest form of every object is remembered, so that a removal that happened while a
-/// watch was lost is still told. What came and went meanwhile is not: `relisted` is called after
-/// each list but the first.
-pub(crate) fn follow(
+/// Follows what is `selected` until the set is dropped; `heard` makes of each change what `sink`
+/// takes, if it is of interest, and `sink` waits when it must. The latest form of every object is
+/// remembered, so that a removal that happened while a watch was lost is still told. What came and
+/// went meanwhile is not: `relisted` is called after each list but the first.
+pub(crate) fn follow<T: Send + 'static>(
     api: &ApiHandle,
-    resources: Vec<Resource>,
-    sink: &mpsc::Sender<Followed>,
+    selected: Vec<ListRequest>,
+    sink: &mpsc::Sender<T>,
+    heard: impl Fn(Followed) -> Option<T> + Clone + Send + Sync + 'static,
     relisted: impl Fn(&Resource) + Clone + Send + Sync + 'static,
 ) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    for resource in resources {
-        let (api, sink, relisted) = (api.clone(), sink.clone(), relisted.clone());
+    for selection in selected {
+        let (api, sink) = (api.clone(), sink.clone());
+        let (heard, relisted) = (heard.clone(), relisted.clone());
         tasks.spawn(async move {
             let mut known = Known::default();
             loop {
-                follow_once(&api, &resource, &sink, &mut known, &relisted).await;
+                follow_once(&api, &selection, &sink, &mut known, &heard, &relisted).await;
                 if sink.is_closed() {
                     return;
                 }
@@ -60,15 +62,17 @@ pub(crate) fn follow(
     tasks
 }
 
-async fn follow_once(
+async fn follow_once<T: Send>(
     api: &ApiHandle,
-    resource: &Resource,
-    sink: &mpsc::Sender<Followed>,
+    selection: &ListRequest,
+    sink: &mpsc::Sender<T>,
     known: &mut Known,
+    heard: &(impl Fn(Followed) -> Option<T> + Sync),
     relisted: &(impl Fn(&Resource) + Sync),
 ) {
+    let resource = &selection.resource;
     let request = WatchRequest {
-        selection: ListRequest::all(resource.clone(), None),
+        selection: selection.clone(),
         start: WatchStart::List,
         bookmarks: true,
     };
@@ -128,8 +132,8 @@ async fn follow_once(
                 return;
             }
         };
-        for change in change {
-            if sink.send(change).await.is_err() {
+        for told in change.into_iter().filter_map(heard) {
+            if sink.send(told).await.is_err() {
                 return;
             }
         }

@@ -116,8 +116,9 @@ impl Scheduler {
             }
         }
         let (sink, mut changes) = mpsc::channel::<Followed>(DEPTH);
-        let resources = vec![Resource::NODES, Resource::PODS];
-        let mut watches = follow(&self.api, resources, &sink, |_| {});
+        let all = |resource| ListRequest::all(resource, None);
+        let selected = vec![all(Resource::NODES), all(Resource::PODS)];
+        let mut watches = follow(&self.api, selected, &sink, Some, |_| {});
         let myself = myself.clone();
         watches.spawn(async move {
             let mut batch = Vec::new();
