@@ -1,6 +1,6 @@
 //! One client's session: the table of its calls. Reading and writing the socket are tasks of the
-//! session; the reader waits for what it read to be handled, so that the mailbox holds at most one
-//! message of it.
+//! session; the reader waits for what it read before to be handled, so that the mailbox holds at most
+//! one message of it.
 
 use super::Services;
 use super::call::{Running, begin};
@@ -17,8 +17,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, ReadHalf};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 /// A frame is handled at once; one that is not shows a broken session.
@@ -221,10 +222,11 @@ impl SessionState {
 async fn read_frames(reader: ReadHalf<impl AsyncRead>, session: ActorRef<SessionMessage>) {
     let mut reader = Frames::new(reader);
     let mut first = true;
+    let mut handling: Option<oneshot::Receiver<()>> = None;
     let why = loop {
         let next = received(&mut reader);
         let next = match std::mem::take(&mut first) {
-            true => match tokio::time::timeout(HELLO_LIMIT, next).await {
+            true => match timeout(HELLO_LIMIT, next).await {
                 Ok(next) => next,
                 Err(_) => break "the client said nothing".to_string(),
             },
@@ -237,10 +239,21 @@ async fn read_frames(reader: ReadHalf<impl AsyncRead>, session: ActorRef<Session
             Ok(frames) => frames,
             Err(error) => break error.to_string(),
         };
-        let message = |reply| SessionMessage::Received { frames, reply };
-        if session.call(message, Some(HANDLE_LIMIT)).await.is_err() {
+        // Nearly always it was handled long ago, so that nobody needs to wake the reader for it.
+        if let Some(handled) = handling.take()
+            && !matches!(timeout(HANDLE_LIMIT, handled).await, Ok(Ok(())))
+        {
             return;
         }
+        let (reply, handled) = oneshot::channel();
+        let reply = reply.into();
+        if session
+            .cast(SessionMessage::Received { frames, reply })
+            .is_err()
+        {
+            return;
+        }
+        handling = Some(handled);
     };
     let _ = session.cast(SessionMessage::Lost(why));
 }
