@@ -106,7 +106,7 @@ impl MembersHandle {
 
     /// Sends a server frames with Raft's messages. Never waits: without a line to it they are lost,
     /// and that is said.
-    pub fn tell_raft(&self, server: &str, frames: Vec<u8>) -> Result<(), Unreachable> {
+    pub fn tell_raft(&self, server: &str, frames: &[u8]) -> Result<(), Unreachable> {
         self.table.tell_raft(server, frames)
     }
 

@@ -5,35 +5,114 @@
 //! session: it is opened when the session is ready, by whoever dialled that, and ends with it.
 
 use crate::seams::Listener;
+use bytes::{Buf, BytesMut};
 use kabuki_protocol::frame::{FrameError, Frames};
+use std::future::poll_fn;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// What may wait to be sent, in bytes: more than Raft has under way to one server. When the other
 /// takes nothing, further messages are lost, as they may be.
 const MAX_WAITING_BYTES: usize = 64 << 20;
+/// A larger buffer is not kept when it is empty.
+const KEPT_BYTES: usize = 256 << 10;
 
 /// The way into a line. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Line {
-    queue: mpsc::UnboundedSender<Vec<u8>>,
-    waiting_bytes: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    out: Mutex<Out>,
+    /// Something is left to be written, or writing has failed.
+    unfinished: Notify,
+}
+
+/// The writing side.
+struct Out {
+    stream: Box<dyn AsyncWrite + Send + Unpin>,
+    waiting: BytesMut,
+    /// Written, but not all of it has left.
+    unflushed: bool,
+    failed: Option<io::Error>,
+    closed: bool,
 }
 
 impl Line {
-    /// Sends frames; `false` when they are lost.
-    pub(super) fn send(&self, frames: Vec<u8>) -> bool {
-        let bytes = frames.len();
-        let waiting = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let sent = waiting + bytes <= MAX_WAITING_BYTES && self.queue.send(frames).is_ok();
-        if !sent {
-            self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    /// Sends frames, from here if the socket takes them at once; `false` when they are lost.
+    pub(super) fn send(&self, frames: &[u8]) -> bool {
+        let mut out = self.shared.lock();
+        let full = out.waiting.len() + frames.len() > MAX_WAITING_BYTES;
+        if out.closed || full {
+            return false;
         }
-        sent
+        let idle = out.waiting.is_empty() && !out.unflushed;
+        out.waiting.extend_from_slice(frames);
+        // Else the line's own task is at it, and is woken by the socket.
+        if idle
+            && !matches!(
+                out.write(&mut Context::from_waker(Waker::noop())),
+                Poll::Ready(Ok(()))
+            )
+        {
+            self.shared.unfinished.notify_one();
+        }
+        true
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Out> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what waits; ends when writing fails.
+    async fn write(&self) -> io::Error {
+        loop {
+            self.unfinished.notified().await;
+            if let Err(error) = poll_fn(|cx| self.lock().write(cx)).await {
+                return error;
+            }
+        }
+    }
+}
+
+impl Out {
+    fn write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Only the first error says what happened.
+        if let Some(error) = self.failed.take() {
+            return Poll::Ready(Err(error));
+        }
+        let written = ready!(self.poll_write(cx));
+        if let Err(error) = &written {
+            let told = io::Error::new(error.kind(), error.to_string());
+            self.closed = true;
+            self.failed = Some(told);
+        }
+        Poll::Ready(written)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.waiting.is_empty() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.waiting))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.waiting.advance(written);
+            self.unflushed = true;
+        }
+        if self.waiting.capacity() > KEPT_BYTES {
+            self.waiting = BytesMut::new();
+        }
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.unflushed = false;
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -51,24 +130,30 @@ impl OpenLine {
         listener: Arc<dyn Listener>,
         broken: impl FnOnce(String) + Send + 'static,
     ) -> Self {
-        let (queue, queued) = mpsc::unbounded_channel();
-        let waiting_bytes = Arc::new(AtomicUsize::new(0));
+        let (reader, writer) = tokio::io::split(stream);
+        let out = Out {
+            stream: Box::new(writer),
+            waiting: BytesMut::new(),
+            unflushed: false,
+            failed: None,
+            closed: false,
+        };
+        let shared = Arc::new(Shared {
+            out: Mutex::new(out),
+            unfinished: Notify::new(),
+        });
         let line = Line {
-            queue,
-            waiting_bytes: waiting_bytes.clone(),
+            shared: shared.clone(),
         };
         let task = tokio::spawn(async move {
-            let (reader, writer) = tokio::io::split(stream);
             let why = tokio::select! {
                 read = read(reader, &*listener) => match read {
                     Ok(()) => "the other server closed it".to_string(),
                     Err(error) => error.to_string(),
                 },
-                written = write(writer, queued, &waiting_bytes) => match written {
-                    Ok(()) => "nobody can send any more".to_string(),
-                    Err(error) => error.to_string(),
-                },
+                error = shared.write() => error.to_string(),
             };
+            shared.lock().closed = true;
             broken(why);
         });
         Self { line, task }
@@ -78,6 +163,10 @@ impl OpenLine {
 impl Drop for OpenLine {
     fn drop(&mut self) {
         self.task.abort();
+        // Whoever still has the way in must not keep the socket open.
+        let mut out = self.line.shared.lock();
+        out.closed = true;
+        out.stream = Box::new(tokio::io::sink());
     }
 }
 
@@ -91,29 +180,13 @@ async fn read(stream: impl AsyncRead + Unpin, listener: &dyn Listener) -> Result
     Ok(())
 }
 
-/// Writes what waits, all of it at once.
-async fn write(
-    mut stream: impl AsyncWrite + Unpin,
-    mut queued: mpsc::UnboundedReceiver<Vec<u8>>,
-    waiting_bytes: &AtomicUsize,
-) -> io::Result<()> {
-    while let Some(mut frames) = queued.recv().await {
-        while let Ok(more) = queued.try_recv() {
-            frames.extend_from_slice(&more);
-        }
-        stream.write_all(&frames).await?;
-        stream.flush().await?;
-        waiting_bytes.fetch_sub(frames.len(), Ordering::Relaxed);
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use kabuki_protocol::cluster::Heartbeat;
     use kabuki_protocol::frame;
-    use tokio::sync::oneshot;
+    use tokio::io::AsyncWriteExt;
+    use tokio::sync::{mpsc, oneshot};
 
     /// Passes on what it hears.
     struct Ears(mpsc::UnboundedSender<Vec<u8>>);
@@ -177,8 +250,8 @@ mod tests {
         let (near, far) = tokio::io::duplex(100);
         let (mut near, mut far) = (end(near), end(far));
         for n in 0..100u8 {
-            assert!(near.open.line.send(frame_of(&[n; 70])));
-            assert!(far.open.line.send(frame_of(&[n])));
+            assert!(near.open.line.send(&frame_of(&[n; 70])));
+            assert!(far.open.line.send(&frame_of(&[n])));
         }
         for n in 0..100u8 {
             assert_eq!(far.heard.recv().await, Some(vec![n; 70]));
@@ -187,7 +260,7 @@ mod tests {
         drop(near);
         let why = far.broken.await.expect("it says why");
         assert!(why.contains("closed"), "{why}");
-        assert!(!far.open.line.send(frame_of(b"late")));
+        assert!(!far.open.line.send(&frame_of(b"late")));
     }
 
     #[tokio::test]
@@ -204,7 +277,7 @@ mod tests {
         let (near, far) = tokio::io::duplex(100);
         let near = end(near);
         let frame = frame_of(&vec![0; 1 << 20]);
-        let taken = (0..1000).take_while(|_| near.open.line.send(frame.clone()));
+        let taken = (0..1000).take_while(|_| near.open.line.send(&frame));
         let taken = taken.count();
         assert_eq!(taken, MAX_WAITING_BYTES / frame.len());
         drop(far);

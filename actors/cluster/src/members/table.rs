@@ -239,7 +239,7 @@ impl Table {
             .map_err(|_| unreachable())
     }
 
-    pub(super) fn tell_raft(&self, server: &str, frames: Vec<u8>) -> Result<(), Unreachable> {
+    pub(super) fn tell_raft(&self, server: &str, frames: &[u8]) -> Result<(), Unreachable> {
         let members = self.read();
         let line = members.get(server).and_then(|entry| entry.line.as_ref());
         match line.is_some_and(|line| line.send(frames)) {

@@ -54,7 +54,7 @@ impl MemberTransport {
 }
 
 impl Parts {
-    fn send_to(&self, to: u64, frames: Vec<u8>) {
+    fn send_to(&self, to: u64, frames: &[u8]) {
         let told = self
             .name_of(to)
             .is_some_and(|name| self.members.tell_raft(&name, frames).is_ok());
@@ -89,7 +89,7 @@ impl Transport for MemberTransport {
             }
         }
         for (to, frames) in by_server {
-            parts.send_to(to, frames);
+            parts.send_to(to, &frames);
         }
     }
 
