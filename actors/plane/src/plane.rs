@@ -171,7 +171,6 @@ impl Plane {
             SupervisorSpec::new(Strategy::RestForOne)
                 .intensity(16, Duration::from_secs(30))
                 .child(group.child(args.clone()))
-                .child(gateway.child())
                 .child(events.child(&gateway))
                 .child(leading_child(&group.raft, office.clone()))
         });

@@ -125,7 +125,7 @@ impl Log {
     }
 
     /// Writes everything, with one sync between two restarts. When it fails nothing counts as
-    /// written, and the same appends can be tried again.
+    /// written, and the same appends can be tried again. To be followed by [`Log::mark`].
     pub(crate) fn append(&mut self, appends: &[Append]) -> Result<(), WalError> {
         let mut rest = appends;
         while !rest.is_empty() {
@@ -182,7 +182,15 @@ impl Log {
         if written <= KEPT_BATCH_BYTES {
             self.batch = batch;
         }
-        self.watermark.set(last)
+        Ok(())
+    }
+
+    /// Notes what was written, for the next start to know. Nobody has to wait for that.
+    pub(crate) fn mark(&mut self) -> Result<(), WalError> {
+        match self.watermark.at() == self.last {
+            true => Ok(()),
+            false => self.watermark.set(self.last),
+        }
     }
 
     /// Entries from `low` to before `high`, at most about `max_bytes`.

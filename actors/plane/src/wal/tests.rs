@@ -43,6 +43,14 @@ fn append(number: u64, entries: Vec<Entry>) -> Append {
     }
 }
 
+impl Log {
+    /// As the writer does it.
+    fn persist(&mut self, appends: &[Append]) -> Result<(), WalError> {
+        self.append(appends)?;
+        self.mark()
+    }
+}
+
 /// A directory with entries 2 to 41, written four at a time.
 fn filled(root: &Path) {
     let (mut log, recovered) = open(root).expect("opens");
@@ -53,7 +61,7 @@ fn filled(root: &Path) {
     assert_eq!(recovered.conf_state.voters, [1]);
     for group in 0..10 {
         let entries = (0..4).map(|n| entry(2 + group * 4 + n, 1, 300)).collect();
-        log.append(&[append(group + 1, entries)]).expect("written");
+        log.persist(&[append(group + 1, entries)]).expect("written");
     }
 }
 
@@ -176,7 +184,7 @@ fn a_write_that_a_crash_cut_off_is_no_damage() {
     let synced = good[&directory.path().join("synced")].clone();
     {
         let (mut log, _) = open(directory.path()).expect("opens");
-        log.append(&[append(1, vec![entry(42, 1, 5000)])])
+        log.persist(&[append(1, vec![entry(42, 1, 5000)])])
             .expect("written");
     }
     // As if the crash had come before the sync: the watermark is the old one.
@@ -246,7 +254,7 @@ fn a_gap_is_refused_and_a_new_leader_may_replace_entries() {
     let directory = tempfile::tempdir().expect("a directory");
     filled(directory.path());
     let (mut log, _) = open(directory.path()).expect("opens");
-    let gap = log.append(&[append(1, vec![entry(43, 1, 10)])]);
+    let gap = log.persist(&[append(1, vec![entry(43, 1, 10)])]);
     assert!(matches!(
         gap,
         Err(WalError::Gap {
@@ -254,7 +262,7 @@ fn a_gap_is_refused_and_a_new_leader_may_replace_entries() {
             last: 41
         })
     ));
-    log.append(&[append(1, vec![entry(30, 2, 10), entry(31, 2, 10)])])
+    log.persist(&[append(1, vec![entry(30, 2, 10), entry(31, 2, 10)])])
         .expect("replaced");
     drop(log);
     let (_, recovered) = open(directory.path()).expect("opens");

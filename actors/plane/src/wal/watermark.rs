@@ -2,9 +2,9 @@
 //!
 //! The log's own recovery ends at the first record that it cannot read, and cannot tell a write
 //! that a crash cut off (harmless, it was never acknowledged) from damage to what was
-//! acknowledged. The watermark can. It is written after every sync of the log, without a sync of
-//! its own: a crash of the process keeps it, a power failure may leave an older one, which is
-//! true as well. Two slots take turns, so a torn write leaves the other.
+//! acknowledged. The watermark can. It is written after every sync of the log, when that was
+//! reported, and without a sync of its own: a crash of the process keeps it, but for one that comes
+//! just then, a power failure may leave an older one, which is true as well. Two slots take turns, so a torn write leaves the other.
 
 use super::directory::{WalError, sync_parent};
 use kabuki_store::Position;

@@ -65,9 +65,15 @@ impl WalWriter {
         if self.waiting.scheduled.swap(true, Ordering::AcqRel) {
             return;
         }
-        let (waiting, report) = (self.waiting.clone(), report.clone());
-        let job = move |log: &mut Log| flush(&waiting, log);
-        self.start_log(job, report, |persisted| persisted.map(WalReport::Persisted));
+        let (waiting, persisted) = (self.waiting.clone(), report.clone());
+        let job = move |log: &mut Log| {
+            if let Some(number) = flush(&waiting, log)? {
+                persisted(WalReport::Persisted(number));
+                log.mark()?;
+            }
+            Ok(())
+        };
+        self.start_log(job, report.clone(), |()| None);
     }
 
     /// Writes a snapshot in the background, from the persistent map: writes go on meanwhile.

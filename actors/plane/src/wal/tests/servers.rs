@@ -104,7 +104,7 @@ fn a_crash_at_any_point_of_a_restart_from_a_snapshot_leaves_one_state_or_the_oth
         }
         if done > 1 {
             let (mut log, _) = open(directory.path()).expect("opens");
-            log.append(&[append(1, vec![entry(41, 3, 10)])])
+            log.persist(&[append(1, vec![entry(41, 3, 10)])])
                 .expect("goes on");
             drop(log);
             let (_, recovered) = open(directory.path()).expect("opens");
@@ -137,7 +137,7 @@ fn a_received_file_becomes_the_state_and_a_missing_one_is_written_again() {
             restart: Some(Box::new(restart)),
             ..Append::default()
         };
-        log.append(&[installed]).expect("installed");
+        log.persist(&[installed]).expect("installed");
         drop(log);
         let (_, recovered) = Log::open(root, 1, Start::Reopen).expect("opens");
         assert_eq!((recovered.base, recovered.entries.len()), (at, 0));
@@ -185,7 +185,7 @@ fn the_only_server_left_keeps_its_whole_log_and_votes_alone() {
     // It was never told that this is committed.
     let mut never = append(1, vec![written]);
     never.hard_state.as_mut().expect("one").commit = 1;
-    log.append(&[never]).expect("written");
+    log.persist(&[never]).expect("written");
     drop(log);
     let last = Position { index: 2, term: 6 };
     assert_eq!(last_index(root).expect("read"), last);

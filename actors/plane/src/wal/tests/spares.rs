@@ -39,7 +39,7 @@ fn fill(root: &Path, log: &mut Log, entries: std::ops::Range<u64>) -> usize {
     let mut known = present(root);
     known.extend(numbers(names(root, "spare")));
     for index in entries {
-        log.append(&[append(index, vec![entry(index, 1, ENTRY_BYTES)])])
+        log.persist(&[append(index, vec![entry(index, 1, ENTRY_BYTES)])])
             .expect("written");
         for (path, number) in present(root) {
             let before = known.values().any(|n| *n == number);
@@ -95,7 +95,7 @@ fn a_crash_leaves_the_log_whole_although_its_files_are_written_over() {
 
     // A write that was cut off: what stood there before must not be taken for its end.
     let torn = crashed(directory.path());
-    log.append(&[append(ENTRIES, vec![entry(ENTRIES, 1, 5000)])])
+    log.persist(&[append(ENTRIES, vec![entry(ENTRIES, 1, 5000)])])
         .expect("written");
     let whole = std::fs::read(&newest).expect("read");
     let before = std::fs::read(torn.path().join("log").join(name)).expect("read");
@@ -130,7 +130,7 @@ fn room_is_made_ahead_by_another_thread() {
     let mut index = 2;
     let mut grow = |to: usize| {
         while files() < to {
-            log.append(&[append(index, vec![entry(index, 1, ENTRY_BYTES)])])
+            log.persist(&[append(index, vec![entry(index, 1, ENTRY_BYTES)])])
                 .expect("written");
             index += 1;
         }

@@ -1,17 +1,16 @@
-//! The actor and its handle.
+//! The door itself.
 
-use super::message::GatewayMessage;
 use super::pages::Pages;
 use super::route::{Others, route};
 use super::{LocalApi, MAX_WRITES};
 use crate::raft::RaftHandle;
 use crate::token::{Disbelief, Tokens};
 use crate::watch::WatchHandle;
-use futures::stream;
+use futures::{FutureExt, stream};
 use jiff::Timestamp;
 use kabuki_admission::read::continued_revision;
 use kabuki_admission::{Attributes, authorize, authorize_request, read};
-use kabuki_kit::{CallError, ChildSpec, Gate, Slot};
+use kabuki_kit::Gate;
 use kabuki_model::StatusError;
 use kabuki_model::identity::Identity;
 use kabuki_model::request::{Answer, Content, Request};
@@ -19,7 +18,7 @@ use kabuki_model::view::View;
 use kabuki_model::watch::WatchRequest;
 use kabuki_protocol::front::Authenticated;
 use kabuki_protocol::{ApiHandle, Watch};
-use ractor::{Actor, ActorProcessingErr, ActorRef};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +36,6 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Everyone's way to the gateway.
 #[derive(Clone)]
 pub struct GatewayHandle {
-    slot: Slot<GatewayMessage>,
     pub(super) raft: RaftHandle,
     pub(super) watch: WatchHandle,
     writes: Gate<&'static str>,
@@ -49,11 +47,9 @@ pub struct GatewayHandle {
 }
 
 impl GatewayHandle {
-    /// A handle over the raft group; the actor is started by a supervisor with
-    /// [`GatewayHandle::child`]. Writes that another server must make go to `others`.
+    /// A door to the raft group. Writes that another server must make go to `others`.
     pub fn new(raft: RaftHandle, watch: WatchHandle, others: Others) -> Self {
         Self {
-            slot: Slot::new("gateway"),
             raft,
             watch,
             writes: Gate::new([(USERS, MAX_WRITES, RETRY), (SYSTEM, MAX_WRITES, RETRY)]),
@@ -71,12 +67,6 @@ impl GatewayHandle {
             term: Some(term),
             ..self.clone()
         }
-    }
-
-    /// What a supervisor starts.
-    pub fn child(&self) -> ChildSpec {
-        let raft = self.raft.clone();
-        ChildSpec::worker("gateway", &self.slot, move |_place| (Gateway, raft.clone()))
     }
 
     /// The API under one identity.
@@ -116,29 +106,33 @@ impl GatewayHandle {
             true => SYSTEM,
             false => USERS,
         };
-        let permit = self
+        let _permit = self
             .writes
             .enter(&class)
             .map_err(|e| StatusError::too_many_requests(e.to_string()))?;
-        let (term, others) = (self.term, self.others.clone());
-        let message = |reply| GatewayMessage::Perform {
-            who,
-            request,
-            term,
-            others,
-            permit,
-            reply,
-        };
-        match self.slot.call(message, WRITE_LIMIT).await {
-            Ok(result) => result,
-            Err(CallError::Timeout { .. }) => Err(StatusError::new(
+        // A caller that is gone before its write was proposed has not written. Afterwards the write
+        // stands, whoever waits for it.
+        let writing = route(
+            &self.raft,
+            &self.others,
+            &who,
+            &request,
+            self.term,
+            WRITE_LIMIT,
+        );
+        let writing = AssertUnwindSafe(Box::pin(writing)).catch_unwind();
+        match tokio::time::timeout(WRITE_LIMIT, writing).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => {
+                tracing::error!("a write panicked");
+                Err(StatusError::unknown_outcome(
+                    "the write was interrupted, it may or may not have happened",
+                ))
+            }
+            Err(_) => Err(StatusError::new(
                 kabuki_model::status::Reason::Timeout,
                 "the write was not committed in time; it may still happen: read before trying again",
             )),
-            Err(CallError::Dropped { .. }) => Err(StatusError::unknown_outcome(
-                "the write was interrupted, it may or may not have happened",
-            )),
-            Err(other) => Err(StatusError::unavailable(other.to_string())),
         }
     }
 
@@ -266,44 +260,4 @@ fn disbelieved(why: &Disbelief) -> StatusError {
 /// The control plane's own identities and node agents, which a flood of users must not starve.
 fn is_system(who: &Identity) -> bool {
     who.controller_name().is_some() || who.node_name().is_some() || *who == Identity::scheduler()
-}
-
-struct Gateway;
-
-impl Actor for Gateway {
-    type Msg = GatewayMessage;
-    type State = RaftHandle;
-    type Arguments = RaftHandle;
-
-    async fn pre_start(
-        &self,
-        _myself: ActorRef<GatewayMessage>,
-        raft: RaftHandle,
-    ) -> Result<RaftHandle, ActorProcessingErr> {
-        Ok(raft)
-    }
-
-    async fn handle(
-        &self,
-        _myself: ActorRef<GatewayMessage>,
-        message: GatewayMessage,
-        raft: &mut RaftHandle,
-    ) -> Result<(), ActorProcessingErr> {
-        let GatewayMessage::Perform {
-            who,
-            request,
-            term,
-            others,
-            permit,
-            reply,
-        } = message;
-        let raft = raft.clone();
-        tokio::spawn(async move {
-            let result = route(&raft, &others, &who, &request, term, WRITE_LIMIT).await;
-            drop(permit);
-            // The caller may have given up; the write stands all the same.
-            let _ = reply.send(result);
-        });
-        Ok(())
-    }
 }
