@@ -7,6 +7,8 @@ mod api_server;
 mod discovery;
 #[path = "between_nodes/join.rs"]
 mod join;
+#[path = "between_nodes/members.rs"]
+mod members;
 #[path = "between_nodes/port.rs"]
 mod port;
 #[path = "between_nodes/remote.rs"]

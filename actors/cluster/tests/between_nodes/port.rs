@@ -5,7 +5,7 @@ use crate::world::{World, dial, hall, open, within};
 use kabuki_cluster::dialer::Expected;
 use kabuki_cluster::{Credentials, Dialer};
 use kabuki_protocol::client::{Client, OpenError};
-use kabuki_protocol::cluster::{ALPN as CLUSTER, NODE_ALPN, SNAPSHOT_ALPN};
+use kabuki_protocol::cluster::{ALPN as CLUSTER, NODE_ALPN, RAFT_ALPN, SNAPSHOT_ALPN};
 use kabuki_protocol::join::{ALPN as JOIN, Role};
 use kabuki_protocol::session::{ALPN as SESSION, Reply};
 use std::net::SocketAddr;
@@ -177,11 +177,12 @@ async fn only_servers_reach_what_is_for_servers_and_only_members_what_is_for_mem
     let mut doors = world.doors();
     let (hall, mut visitors) = hall();
     doors.node = Some(hall.clone());
+    doors.raft = Some(hall.clone());
     doors.snapshot = Some(hall.clone());
     doors.cluster = Some(hall);
     let running = open(world.node("a", Role::Server), doors).await;
     let worker = world.node("w", Role::Worker);
-    for alpn in [NODE_ALPN, SNAPSHOT_ALPN] {
+    for alpn in [NODE_ALPN, RAFT_ALPN, SNAPSHOT_ALPN] {
         let mut stream = reach(&worker, "a", running.address, alpn)
             .await
             .expect("TLS");
