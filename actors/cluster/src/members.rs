@@ -27,6 +27,7 @@ mod actor;
 mod dial;
 mod gate;
 mod line;
+mod lines;
 mod name;
 mod table;
 

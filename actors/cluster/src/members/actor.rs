@@ -2,7 +2,7 @@
 //! watches for signs of life.
 
 use super::dial::{Attempts, is_mine};
-use super::line::OpenLine;
+use super::lines::LineState;
 use super::table::SessionState;
 use super::{HEARTBEAT, MembersHandle, SILENCE, name};
 use crate::seams::Visitor;
@@ -17,7 +17,6 @@ use ractor_cluster::{
 use std::collections::HashMap;
 use std::io;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -62,32 +61,21 @@ pub(crate) enum SessionsMessage {
 pub(super) struct Sessions;
 
 pub(super) struct SessionsState {
-    members: MembersHandle,
+    pub(super) members: MembersHandle,
     /// The address at which sessions find their node server.
     node_server: ActorRef<NodeServerMessage>,
     next_node_id: u64,
-    next_line: u64,
-    sessions: HashMap<ActorId, Open>,
+    pub(super) next_line: u64,
+    pub(super) sessions: HashMap<ActorId, Open>,
     attempts: Attempts,
 }
 
-struct Open {
-    member: String,
-    node_id: u64,
+pub(super) struct Open {
+    pub(super) member: String,
+    pub(super) node_id: u64,
     since: Instant,
     actor: ActorRef<NodeSessionMessage>,
-    line: LineState,
-}
-
-/// The line of a session.
-enum LineState {
-    /// There is none: it is the other's to dial, or to be dialled again.
-    Missing,
-    Dialling,
-    Open {
-        number: u64,
-        _open: OpenLine,
-    },
+    pub(super) line: LineState,
 }
 
 /// Sessions want an actor of ractor's own message type for their node server: this one passes
@@ -227,7 +215,7 @@ impl SessionsState {
         self.dial_lines(myself);
     }
 
-    fn dial(
+    pub(super) fn dial(
         &self,
         server: &ServerAddress,
         alpn: &'static [u8],
@@ -238,113 +226,6 @@ impl SessionsState {
                 Ok(result) => result.map(Box::new),
                 Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
             }
-        }
-    }
-
-    /// Dials the lines of ready sessions that are ours to dial.
-    fn dial_lines(&mut self, myself: &ActorRef<SessionsMessage>) {
-        let (table, sealer) = (&self.members.table, &self.members.args.sealer);
-        if sealer.role() != Role::Server {
-            return;
-        }
-        let wanted = self.sessions.iter().filter(|(_, open)| {
-            matches!(open.line, LineState::Missing)
-                && is_mine(Role::Server, sealer.name(), &open.member)
-                && table.role_of(&open.member) == Some(Role::Server)
-                && table.current(&open.member) == Some((open.node_id, SessionState::Connected))
-        });
-        let wanted: Vec<_> = wanted
-            .map(|(id, open)| (*id, open.member.clone()))
-            .collect();
-        if wanted.is_empty() {
-            return;
-        }
-        let servers = self.members.args.directory.servers();
-        for (session, member) in wanted {
-            let Some(server) = servers.iter().find(|server| server.name == member) else {
-                continue;
-            };
-            let (dialling, myself) = (self.dial(server, cluster::RAFT_ALPN), myself.clone());
-            tokio::spawn(async move {
-                let result = dialling.await;
-                let _ = myself.cast(SessionsMessage::LineDialled { session, result });
-            });
-            if let Some(open) = self.sessions.get_mut(&session) {
-                open.line = LineState::Dialling;
-            }
-        }
-    }
-
-    fn line_dialled(
-        &mut self,
-        myself: &ActorRef<SessionsMessage>,
-        session: ActorId,
-        result: io::Result<Box<TlsStream<TcpStream>>>,
-    ) {
-        match result {
-            Ok(stream) => self.open_line(myself, session, *stream),
-            // The next sign of life tries it again.
-            Err(error) => {
-                if let Some(open) = self.sessions.get_mut(&session) {
-                    tracing::debug!(member = open.member, %error, "no line to a server");
-                    open.line = LineState::Missing;
-                }
-            }
-        }
-    }
-
-    fn line_accepted(&mut self, myself: &ActorRef<SessionsMessage>, visitor: Visitor) {
-        let who = visitor.who.as_ref();
-        let Some(member) = who.and_then(|who| who.node_name()) else {
-            return;
-        };
-        // Its session came before it. Without one it is closed, and dialled again with the next.
-        let current = self.members.table.current(member).map(|(id, _)| id);
-        let of_member = self.sessions.iter();
-        let mut of_member = of_member.filter(|(_, open)| Some(open.node_id) == current);
-        if let Some((session, _)) = of_member.next() {
-            self.open_line(myself, *session, visitor.stream);
-        }
-    }
-
-    fn open_line(
-        &mut self,
-        myself: &ActorRef<SessionsMessage>,
-        session: ActorId,
-        stream: impl AsyncRead + AsyncWrite + Send + 'static,
-    ) {
-        let Some(open) = self.sessions.get_mut(&session) else {
-            return;
-        };
-        let (myself, line) = (myself.clone(), self.next_line);
-        self.next_line += 1;
-        let listener = self.members.args.listener.clone();
-        let opened = OpenLine::new(stream, listener, move |why| {
-            let _ = myself.cast(SessionsMessage::LineBroken { session, line, why });
-        });
-        let table = &self.members.table;
-        table.line(&open.member, open.node_id, Some(opened.line.clone()));
-        open.line = LineState::Open {
-            number: line,
-            _open: opened,
-        };
-    }
-
-    fn line_broken(
-        &mut self,
-        myself: &ActorRef<SessionsMessage>,
-        session: ActorId,
-        line: u64,
-        why: &str,
-    ) {
-        let Some(open) = self.sessions.get_mut(&session) else {
-            return;
-        };
-        if matches!(&open.line, LineState::Open { number, .. } if *number == line) {
-            tracing::info!(member = open.member, why, "the line to a server broke");
-            open.line = LineState::Missing;
-            self.members.table.line(&open.member, open.node_id, None);
-            self.dial_lines(myself);
         }
     }
 

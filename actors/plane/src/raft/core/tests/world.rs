@@ -481,23 +481,4 @@ impl World {
         self.run_until("agreement", |world| world.settled().is_some());
         self.settled().expect("it was")
     }
-
-    pub(super) fn digest(&self) -> String {
-        format!("{}\n{:?}", self.describe(), self.acknowledged)
-    }
-
-    fn describe(&self) -> String {
-        let line = |(id, s): (&u64, &Server)| match &s.replica {
-            None => format!("{id}: down"),
-            Some(r) => format!(
-                "{id}: {:?} {:?} {:?} {} appends",
-                r.leadership(),
-                r.snapshot(),
-                r.members(),
-                s.appends.len()
-            ),
-        };
-        let lines: Vec<String> = self.servers.iter().map(line).collect();
-        format!("{}\n{} messages", lines.join("\n"), self.network.len())
-    }
 }

@@ -1,5 +1,6 @@
-//! What must hold when the dust has settled.
+//! How the world is, and what must hold when the dust has settled.
 
+use super::server::Server;
 use super::{World, key};
 use crate::raft::core::Replica;
 use kabuki_model::view::View as _;
@@ -46,5 +47,24 @@ impl World {
                 );
             }
         }
+    }
+
+    pub(in super::super) fn digest(&self) -> String {
+        format!("{}\n{:?}", self.describe(), self.acknowledged)
+    }
+
+    pub(super) fn describe(&self) -> String {
+        let line = |(id, s): (&u64, &Server)| match &s.replica {
+            None => format!("{id}: down"),
+            Some(r) => format!(
+                "{id}: {:?} {:?} {:?} {} appends",
+                r.leadership(),
+                r.snapshot(),
+                r.members(),
+                s.appends.len()
+            ),
+        };
+        let lines: Vec<String> = self.servers.iter().map(line).collect();
+        format!("{}\n{} messages", lines.join("\n"), self.network.len())
     }
 }
