@@ -178,7 +178,10 @@ fn a_pod_that_floods_the_name_server_costs_bounded_memory_and_nobody_elses_answe
         "{before} MiB before, {during} MiB during"
     );
     drop(flood);
-    assert_eq!(asked(&loud, SERVER, OWN_NAME), Some(NO_ERROR));
+    // What it asks while its own flood still waits to be read may be lost, and is asked again.
+    until("who flooded is answered again", LIMIT, || {
+        (asked(&loud, SERVER, OWN_NAME) == Some(NO_ERROR)).then_some(())
+    });
 }
 
 /// How many of these connections the server has not closed.
