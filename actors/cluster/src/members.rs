@@ -9,8 +9,9 @@
 //! ```
 //!
 //! Every node has a session with every server. Of two servers the one whose name sorts first
-//! dials; workers dial. Two servers also have a line, on which nothing but Raft's messages is sent. The port hands in who dialled us, past mutual TLS; a session whose own name
-//! is not the one of its certificate is ended. ractor's own `NodeServer` is not used, because it
+//! dials; workers dial. Two servers also have a line, on which nothing but Raft's messages
+//! is sent. The port hands in who dialled us, past mutual TLS; a session whose own name is not the
+//! one of its certificate is ended. ractor's own `NodeServer` is not used, because it
 //! always opens a port without TLS; its part in the conversation with its sessions is played here.
 //!
 //! Invariants:
@@ -38,7 +39,7 @@ use crate::seal::Sealer;
 use crate::seams::{Directory, Listener, Visitor};
 use actor::{Sessions, SessionsMessage};
 use gate::{Gate, GateMessage};
-use kabuki_kit::{ChildSpec, Slot, Strategy, SupervisorSpec};
+use kabuki_kit::{Bundle, ChildSpec, Slot, Strategy, SupervisorSpec};
 use kabuki_protocol::cluster::Body;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +61,8 @@ pub struct MembersArgs {
     pub directory: Arc<dyn Directory>,
     /// Who hears what others say.
     pub listener: Arc<dyn Listener>,
+    /// Where lines are read, with whatever else wakes Raft.
+    pub bundle: Bundle,
 }
 
 /// Everyone's way to the other members.

@@ -161,6 +161,7 @@
 //! - Work that blocks goes to a [`Worker`]; a handler that never awaits cannot be killed.
 
 mod alarm;
+mod bundle;
 mod gate;
 mod instrument;
 mod outbox;
@@ -171,6 +172,7 @@ mod tree;
 mod worker;
 
 pub use alarm::Alarm;
+pub use bundle::{Bundle, Strand};
 pub use gate::{Gate, Permit, TooManyRequests};
 pub use outbox::{Delivery, OutboxReceiver, OutboxSender, Pushed, outbox};
 pub use queue::{Moment, QueueConfig, Rate, WorkQueue};

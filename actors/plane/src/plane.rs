@@ -34,7 +34,7 @@ use kabuki_cluster::remote::Remote;
 use kabuki_cluster::seal::{SealError, Sealer};
 use kabuki_cluster::seams::Directory;
 use kabuki_cluster::{Credentials, Dialer, Member};
-use kabuki_kit::{ChildSpec, Strategy, SupervisorSpec};
+use kabuki_kit::{Bundle, ChildSpec, Strategy, SupervisorSpec};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,6 +93,7 @@ impl Plane {
             raft,
             watch: WatchConfig::default(),
             transport: Arc::new(transport.clone()),
+            bundle: Bundle::new(),
         };
         let group = RaftGroup::new(&group_args);
         let directory = StateDirectory::new(group.raft.clone(), member.servers.clone());
@@ -113,6 +114,7 @@ impl Plane {
             dial: Arc::new(Dialer::new(credentials.clone())),
             directory: shared.clone(),
             listener: Arc::new(hearing),
+            bundle: group_args.bundle.clone(),
         });
         let snapshots = SnapshotSender::new(credentials, directory.clone(), group.raft.clone());
         transport.connect(

@@ -23,11 +23,13 @@
 //! Not known here: what is in an object.
 
 mod actor;
+mod bell;
 pub mod core;
 mod driver;
 mod error;
 mod handle;
 mod hands;
+mod herald;
 mod intake;
 mod message;
 mod transport;

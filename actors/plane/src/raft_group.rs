@@ -15,7 +15,7 @@
 use crate::raft::{NoTransport, Raft, RaftArgs, RaftConfig, RaftHandle, Transport};
 use crate::wal::{Wal, WalArgs};
 use crate::watch::{Watch, WatchArgs, WatchConfig, WatchHandle};
-use kabuki_kit::{ChildSpec, Root, Slot, StartError, Strategy, SupervisorSpec, Tree};
+use kabuki_kit::{Bundle, ChildSpec, Root, Slot, StartError, Strategy, SupervisorSpec, Tree};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +34,8 @@ pub struct RaftGroupArgs {
     pub watch: WatchConfig,
     /// The way to other servers.
     pub transport: Arc<dyn Transport>,
+    /// Where the log's reports are waited for, with whatever else wakes Raft.
+    pub bundle: Bundle,
 }
 
 impl RaftGroupArgs {
@@ -44,6 +46,7 @@ impl RaftGroupArgs {
             raft: RaftConfig::single(),
             watch: WatchConfig::default(),
             transport: Arc::new(NoTransport),
+            bundle: Bundle::new(),
         }
     }
 }
@@ -107,13 +110,14 @@ fn supervisor(group: &RaftGroup, args: &RaftGroupArgs) -> SupervisorSpec {
             },
         )
     });
-    let (handles, transport) = (group.clone(), args.transport.clone());
+    let (handles, transport, bundle) = (group.clone(), args.transport.clone(), args.bundle.clone());
     let raft = ChildSpec::worker("raft", group.raft.slot(), move |_place| {
         let args = RaftArgs {
             shared: handles.raft.shared().clone(),
             wal: wal.clone(),
             watch: handles.watch.slot().clone(),
             transport: transport.clone(),
+            bundle: bundle.clone(),
         };
         (Raft, args)
     });

@@ -1,6 +1,10 @@
 //! How frames are cut out of a byte stream: four bytes of length (big endian), then the encoded
 //! message. A length beyond the limit ends the stream before anything is allocated.
 
+mod outflow;
+
+pub use outflow::Outflow;
+
 use crate::session::MAX_FRAME_BYTES;
 use bytes::{Buf, BytesMut};
 use kabuki_model::codec::{self, CodecError};

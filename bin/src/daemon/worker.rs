@@ -11,7 +11,7 @@ use kabuki_cluster::roster::{Roster, RosterListener};
 use kabuki_cluster::seal::Sealer;
 use kabuki_cluster::seams::Directory;
 use kabuki_cluster::{Dialer, Doors, Port};
-use kabuki_kit::{ChildSpec, Tree};
+use kabuki_kit::{Bundle, ChildSpec, Tree};
 use kabuki_plane::session::{Services, Sessions};
 use kabuki_protocol::session::VersionInfo;
 use std::sync::Arc;
@@ -51,6 +51,7 @@ pub async fn assemble(
         dial: Arc::new(Dialer::new(credentials.clone())),
         directory: directory.clone(),
         listener: Arc::new(listener),
+        bundle: Bundle::new(),
     });
     let remote_api = remote.api();
     let agent = node::agent(config, member, remote_api.clone(), tree).await?;

@@ -2,7 +2,7 @@
 //! durable only when it was synced; appends become durable in their order and each as a whole.
 
 use super::server::founding;
-use kabuki_plane::raft::core::eraftpb::{ConfState, Entry, HardState};
+use kabuki_plane::raft::core::eraftpb::{ConfState, Entry, HardState, Message};
 use kabuki_plane::raft::core::{Append, Recovered, SaveSnapshot};
 use kabuki_store::{Position, Snapshot};
 use std::collections::{BTreeMap, VecDeque};
@@ -58,12 +58,12 @@ impl Disk {
         self.queue.len()
     }
 
-    /// The oldest append becomes durable; its number.
-    pub fn sync_one(&mut self) -> Option<u64> {
-        let append = self.queue.pop_front()?;
-        let number = append.number;
+    /// The oldest append becomes durable; its number and its messages.
+    pub fn sync_one(&mut self) -> Option<(u64, Vec<Message>)> {
+        let mut append = self.queue.pop_front()?;
+        let (number, messages) = (append.number, std::mem::take(&mut append.messages));
         self.write(append);
-        Some(number)
+        Some((number, messages))
     }
 
     fn write(&mut self, append: Append) {

@@ -52,6 +52,8 @@ pub(super) struct Server {
     pub disk: Disk,
     /// Starts so far: what belongs to an earlier life is void.
     pub life: u64,
+    /// Appends up to this number are durable, and the replica has yet to hear it; else zero.
+    pub reported: u64,
     /// It never runs again.
     pub gone: bool,
     /// Nothing happens here before.
@@ -73,6 +75,7 @@ impl Server {
         Self {
             replica: None,
             life: 0,
+            reported: 0,
             gone: false,
             paused_until: Duration::ZERO,
             tick,
@@ -171,8 +174,35 @@ impl World {
         }
     }
 
-    /// Calls the replica and performs what it wants done.
+    /// Tells the replica what is durable, then calls it, and performs what it wants done.
     pub fn call(
+        &mut self,
+        id: u64,
+        call: impl FnOnce(&mut Replica, &mut Vec<Effect>) -> Result<(), CoreError>,
+    ) {
+        let reported = self.servers.get_mut(&id).map(|s| &mut s.reported);
+        let number = reported.map_or(0, std::mem::take);
+        if number > 0 {
+            self.call_alone(id, |replica, out| replica.persisted(number, out));
+        }
+        self.call_alone(id, call);
+        self.report_soon(id);
+    }
+
+    /// Tells the replica what is durable if it waits for that, which else it hears some time.
+    fn report_soon(&mut self, id: u64) {
+        let Some(server) = self.servers.get(&id) else {
+            return;
+        };
+        let replica = server.replica.as_ref();
+        let waits = replica.is_some_and(Replica::waits_for_disk);
+        if waits && server.reported > 0 {
+            let (life, delay) = (server.life, self.random.micros(0, 100));
+            self.after(delay, Happening::Reported { id, life });
+        }
+    }
+
+    fn call_alone(
         &mut self,
         id: u64,
         call: impl FnOnce(&mut Replica, &mut Vec<Effect>) -> Result<(), CoreError>,
@@ -229,6 +259,7 @@ impl World {
             return;
         };
         server.replica = None;
+        server.reported = 0;
         server.leadership = Leadership::default();
         let asked = std::mem::take(&mut server.asked);
         for (token, asked) in asked {
@@ -308,13 +339,18 @@ impl World {
             return;
         };
         let count = std::mem::take(&mut server.disk.syncing);
-        let number = (0..count).filter_map(|_| server.disk.sync_one()).last();
+        let synced: Vec<_> = (0..count).filter_map(|_| server.disk.sync_one()).collect();
         self.audit_disk(id);
-        if let Some(number) = number {
+        if let Some((number, _)) = synced.last() {
+            let number = *number;
             self.say(format_args!(
                 "server {id} has {count} appends on disk, up to {number}"
             ));
-            self.call(id, |replica, out| replica.persisted(number, out));
+            self.send(id, synced.into_iter().flat_map(|(_, m)| m).collect());
+            if let Some(server) = self.servers.get_mut(&id) {
+                server.reported = number;
+            }
+            self.report_soon(id);
         }
         self.sync_soon(id);
     }

@@ -19,9 +19,10 @@ impl World {
                 return;
             }
             match effect {
-                Effect::Append(append) => {
+                Effect::Append(mut append) => {
                     if self.is_called_durable_early(id, &append) {
                         early = Some(append.number);
+                        self.send(id, std::mem::take(&mut append.messages));
                     }
                     self.append(id, append);
                 }
@@ -116,7 +117,7 @@ impl World {
         self.sync_soon(id);
     }
 
-    fn send(&mut self, id: u64, messages: Vec<Message>) {
+    pub fn send(&mut self, id: u64, messages: Vec<Message>) {
         for mut message in messages {
             self.audit_message(id, &message);
             if self.bug == Some(Bug::CommitsAlone)

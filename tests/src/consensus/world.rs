@@ -27,6 +27,10 @@ pub(super) enum Happening {
         life: u64,
         fails: bool,
     },
+    Reported {
+        id: u64,
+        life: u64,
+    },
     Saved {
         id: u64,
         life: u64,
@@ -108,6 +112,7 @@ impl Happening {
         Some(match self {
             Self::Tick { id, life }
             | Self::Synced { id, life, .. }
+            | Self::Reported { id, life }
             | Self::Saved { id, life, .. }
             | Self::Fetched { id, life, .. }
             | Self::Wake { id, life, .. }
@@ -290,6 +295,7 @@ impl World {
         match happening {
             Happening::Tick { id, life } => self.tick(id, life),
             Happening::Synced { id, fails, .. } => self.synced(id, fails),
+            Happening::Reported { id, .. } => self.call(id, |_, _| Ok(())),
             Happening::Saved { id, ok, .. } => self.saved(id, ok),
             Happening::Fetched { id, fetch, .. } => self.fetched(id, fetch),
             Happening::Wake { id, ticket, .. } => self.call(id, |r, out| r.wake(ticket, out)),

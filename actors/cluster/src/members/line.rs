@@ -5,22 +5,19 @@
 //! session: it is opened when the session is ready, by whoever dialled that, and ends with it.
 
 use crate::seams::Listener;
-use bytes::{Buf, BytesMut};
-use kabuki_protocol::frame::{FrameError, Frames};
+use futures::FutureExt as _;
+use kabuki_kit::{Bundle, Strand};
+use kabuki_protocol::frame::{FrameError, Frames, Outflow};
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 
 /// What may wait to be sent, in bytes: more than Raft has under way to one server. When the other
 /// takes nothing, further messages are lost, as they may be.
 const MAX_WAITING_BYTES: usize = 64 << 20;
-/// A larger buffer is not kept when it is empty.
-const KEPT_BYTES: usize = 256 << 10;
 
 /// The way into a line. Cheap to clone.
 #[derive(Clone)]
@@ -29,38 +26,23 @@ pub(super) struct Line {
 }
 
 struct Shared {
-    out: Mutex<Out>,
+    out: Mutex<Outflow>,
     /// Something is left to be written, or writing has failed.
     unfinished: Notify,
-}
-
-/// The writing side.
-struct Out {
-    stream: Box<dyn AsyncWrite + Send + Unpin>,
-    waiting: BytesMut,
-    /// Written, but not all of it has left.
-    unflushed: bool,
-    failed: Option<io::Error>,
-    closed: bool,
 }
 
 impl Line {
     /// Sends frames, from here if the socket takes them at once; `false` when they are lost.
     pub(super) fn send(&self, frames: &[u8]) -> bool {
         let mut out = self.shared.lock();
-        let full = out.waiting.len() + frames.len() > MAX_WAITING_BYTES;
-        if out.closed || full {
+        let full = out.waiting_bytes() + frames.len() > MAX_WAITING_BYTES;
+        if out.is_closed() || full {
             return false;
         }
-        let idle = out.waiting.is_empty() && !out.unflushed;
-        out.waiting.extend_from_slice(frames);
+        let idle = out.is_idle();
+        out.add_frames(frames);
         // Else the line's own task is at it, and is woken by the socket.
-        if idle
-            && !matches!(
-                out.write(&mut Context::from_waker(Waker::noop())),
-                Poll::Ready(Ok(()))
-            )
-        {
+        if idle && !out.write_now() {
             self.shared.unfinished.notify_one();
         }
         true
@@ -68,7 +50,7 @@ impl Line {
 }
 
 impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Out> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Outflow> {
         self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -76,97 +58,64 @@ impl Shared {
     async fn write(&self) -> io::Error {
         loop {
             self.unfinished.notified().await;
-            if let Err(error) = poll_fn(|cx| self.lock().write(cx)).await {
-                return error;
+            loop {
+                match poll_fn(|cx| self.lock().poll_some(cx)).await {
+                    Ok(true) => break,
+                    Ok(false) => {}
+                    Err(error) => return error,
+                }
             }
         }
-    }
-}
-
-impl Out {
-    fn write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Only the first error says what happened.
-        if let Some(error) = self.failed.take() {
-            return Poll::Ready(Err(error));
-        }
-        let written = ready!(self.poll_write(cx));
-        if let Err(error) = &written {
-            let told = io::Error::new(error.kind(), error.to_string());
-            self.closed = true;
-            self.failed = Some(told);
-        }
-        Poll::Ready(written)
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.waiting.is_empty() {
-            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.waiting))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.waiting.advance(written);
-            self.unflushed = true;
-        }
-        if self.waiting.capacity() > KEPT_BYTES {
-            self.waiting = BytesMut::new();
-        }
-        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        self.unflushed = false;
-        Poll::Ready(Ok(()))
     }
 }
 
 /// A line that is open; it is closed when this is dropped.
 pub(super) struct OpenLine {
     pub(super) line: Line,
-    task: JoinHandle<()>,
+    _strand: Strand,
 }
 
 impl OpenLine {
     /// Passes messages between `stream` and the listener until the connection breaks; then tells
     /// why.
     pub(super) fn new(
+        bundle: &Bundle,
         stream: impl AsyncRead + AsyncWrite + Send + 'static,
         listener: Arc<dyn Listener>,
         broken: impl FnOnce(String) + Send + 'static,
     ) -> Self {
         let (reader, writer) = tokio::io::split(stream);
-        let out = Out {
-            stream: Box::new(writer),
-            waiting: BytesMut::new(),
-            unflushed: false,
-            failed: None,
-            closed: false,
-        };
         let shared = Arc::new(Shared {
-            out: Mutex::new(out),
+            out: Mutex::new(Outflow::new(writer)),
             unfinished: Notify::new(),
         });
         let line = Line {
             shared: shared.clone(),
         };
-        let task = tokio::spawn(async move {
+        let strand = bundle.add(async move {
+            let reading = AssertUnwindSafe(read(reader, &*listener)).catch_unwind();
             let why = tokio::select! {
-                read = read(reader, &*listener) => match read {
-                    Ok(()) => "the other server closed it".to_string(),
-                    Err(error) => error.to_string(),
+                read = reading => match read {
+                    Ok(Ok(())) => "the other server closed it".to_string(),
+                    Ok(Err(error)) => error.to_string(),
+                    Err(_panic) => "a message could not be borne".to_string(),
                 },
                 error = shared.write() => error.to_string(),
             };
-            shared.lock().closed = true;
+            shared.lock().close();
             broken(why);
         });
-        Self { line, task }
+        Self {
+            line,
+            _strand: strand,
+        }
     }
 }
 
 impl Drop for OpenLine {
     fn drop(&mut self) {
-        self.task.abort();
         // Whoever still has the way in must not keep the socket open.
-        let mut out = self.line.shared.lock();
-        out.closed = true;
-        out.stream = Box::new(tokio::io::sink());
+        self.line.shared.lock().abandon();
     }
 }
 
@@ -225,9 +174,14 @@ mod tests {
     fn end(stream: tokio::io::DuplexStream) -> End {
         let (hearing, heard) = mpsc::unbounded_channel();
         let (breaking, broken) = oneshot::channel();
-        let open = OpenLine::new(stream, Arc::new(Ears(hearing)), move |why| {
-            let _ = breaking.send(why);
-        });
+        let open = OpenLine::new(
+            &Bundle::new(),
+            stream,
+            Arc::new(Ears(hearing)),
+            move |why| {
+                let _ = breaking.send(why);
+            },
+        );
         End {
             open,
             heard,

@@ -103,7 +103,7 @@ impl SessionsState {
         let (myself, line) = (myself.clone(), self.next_line);
         self.next_line += 1;
         let listener = self.members.args.listener.clone();
-        let opened = OpenLine::new(stream, listener, move |why| {
+        let opened = OpenLine::new(&self.members.args.bundle, stream, listener, move |why| {
             let _ = myself.cast(SessionsMessage::LineBroken { session, line, why });
         });
         let table = &self.members.table;

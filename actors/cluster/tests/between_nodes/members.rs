@@ -7,7 +7,7 @@ use kabuki_cluster::credentials::Credentials;
 use kabuki_cluster::members::{Dial, MembersArgs, MembersHandle, Unreachable};
 use kabuki_cluster::seal::Sealer;
 use kabuki_cluster::seams::Listener;
-use kabuki_kit::{Root, Tree};
+use kabuki_kit::{Bundle, Root, Tree};
 use kabuki_protocol::cluster::{Heartbeat, RAFT_ALPN};
 use kabuki_protocol::frame::{self, FrameError};
 use kabuki_protocol::join::{Role, ServerAddress};
@@ -127,6 +127,7 @@ async fn server(world: &World, name: &str, detour: SocketAddr) -> Server {
     let sealer = Sealer::new(name, rand::random(), Role::Server, credentials.seal_key());
     let (ears, heard) = mpsc::unbounded_channel();
     let members = MembersHandle::new(MembersArgs {
+        bundle: Bundle::new(),
         sealer: sealer.expect("a sealer"),
         dial: Arc::new(Through {
             dialer: Dialer::new(credentials.clone()),

@@ -1,13 +1,14 @@
 //! The actor: hands messages to the driver, and keeps time.
 
-use super::driver::Driver;
+use super::bell::Bell;
+use super::driver::{DriveError, Driver};
 use super::handle::Shared;
 use super::hands::Later;
 use super::message::RaftMessage;
 use super::transport::Transport;
-use crate::wal::{Report, WalMessage, WalReport};
+use crate::wal::{WalMessage, WalReport};
 use crate::watch::WatchMessage;
-use kabuki_kit::Slot;
+use kabuki_kit::{Bundle, Slot};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,10 +30,12 @@ pub(crate) struct RaftArgs {
     pub(crate) wal: Slot<WalMessage>,
     pub(crate) watch: Slot<WatchMessage>,
     pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) bundle: Bundle,
 }
 
 pub(crate) struct RaftState {
     driver: Driver,
+    bell: Bell,
     ticking: bool,
     ticked: Instant,
 }
@@ -52,17 +55,15 @@ impl Actor for Raft {
             .call(|reply| WalMessage::Attach { reply }, ATTACH_LIMIT)
             .await?;
         let (recovered, wal) = attached.ok_or("the log was handed over already")?;
-        let me = myself.clone();
-        let report: Report = Arc::new(move |report: WalReport| {
-            // When the actor is gone, so is everyone who would care.
-            let _ = me.cast(RaftMessage::Wal(report));
-        });
+        let bell = Bell::new(&args.bundle, myself.clone())?;
+        let report = bell.report(args.transport.clone());
         let later: Later = Box::new(move |after, message| {
             myself.send_after(after, move || message);
         });
         let driver = Driver::start(args, recovered, wal, report, later)?;
         Ok(RaftState {
             driver,
+            bell,
             ticking: false,
             ticked: Instant::now(),
         })
@@ -90,13 +91,18 @@ impl Actor for Raft {
             // First let those run who were just answered, or woken together with the one that
             // sent this: what they propose goes into the same entry and the same sync.
             RaftMessage::Flush if state.driver.crowded() => tokio::task::yield_now().await,
-            RaftMessage::Wal(WalReport::NoSpace) => {
-                myself.send_after(DISK_RETRY, || RaftMessage::RetryDisk);
-            }
             RaftMessage::Tick if state.too_soon() => return Ok(()),
             _ => {}
         }
+        state.take_reports(&myself, state.bell.take())?;
         state.driver.handle(message)?;
+        loop {
+            let missed = state.bell.listen(state.driver.waits_for_disk());
+            if missed.is_empty() {
+                break;
+            }
+            state.take_reports(&myself, missed)?;
+        }
         state.tick_if_needed(&myself);
         Ok(())
     }
@@ -112,6 +118,20 @@ impl Actor for Raft {
 }
 
 impl RaftState {
+    fn take_reports(
+        &mut self,
+        myself: &ActorRef<RaftMessage>,
+        reports: Vec<WalReport>,
+    ) -> Result<(), DriveError> {
+        for report in reports {
+            if matches!(report, WalReport::NoSpace) {
+                myself.send_after(DISK_RETRY, || RaftMessage::RetryDisk);
+            }
+            self.driver.reported(report)?;
+        }
+        Ok(())
+    }
+
     /// Alone there is nobody to lose contact with: an idle server stays idle.
     fn tick_if_needed(&mut self, myself: &ActorRef<RaftMessage>) {
         if !self.ticking && self.driver.needs_ticks() {

@@ -5,10 +5,10 @@ use super::core::{CoreError, Leadership, Proposed, Replica, ReplicaConfig};
 use super::error::RaftError;
 use super::handle::Shared;
 use super::hands::{Hands, Later};
+use super::herald::{Answer, Herald};
 use super::message::RaftMessage;
 use super::waiting::Waiting;
 use crate::wal::{Recovered, Report, WalReport, WalWriter};
-use crate::watch::WatchMessage;
 use kabuki_model::view::View as _;
 use raft::eraftpb::Message;
 use std::path::{Path, PathBuf};
@@ -61,7 +61,8 @@ impl Driver {
         shared.snapshot_index.store(index, Ordering::Relaxed);
         // Everything after this revision will pass by the watches.
         let revision = recovered.snapshot.revision();
-        let _ = args.watch.cast(WatchMessage::Begin { revision });
+        let herald = Herald::new(args.watch);
+        herald.begin(revision);
         let config = ReplicaConfig {
             id: shared.config.id,
             seed: rand::random(),
@@ -72,7 +73,8 @@ impl Driver {
         };
         let mut hands = Hands {
             shared,
-            watch: args.watch,
+            herald,
+            telling: false,
             wal,
             report,
             transport: args.transport,
@@ -100,12 +102,14 @@ impl Driver {
                 let token = hands.waiting.read(hands.shared.reads.take());
                 core.read(token, hands)?;
             }
-            RaftMessage::Wal(report) => self.reported(report)?,
+            // They are taken before any message is.
+            RaftMessage::Wal => {}
             RaftMessage::Step(message) => core.step(*message, hands)?,
             RaftMessage::Received(message, path) => self.received(message, path),
             RaftMessage::SnapshotSent(to, ok) => core.snapshot_sent(to, ok, hands)?,
             RaftMessage::Tick => core.tick(hands)?,
             RaftMessage::Wake(ticket) => core.wake(ticket, hands)?,
+            RaftMessage::Tell => hands.tell(),
             RaftMessage::RetryDisk => hands.wal.retry(&hands.report),
             RaftMessage::Unreachable(id) => core.unreachable(id, hands)?,
             RaftMessage::PeerLost(id) => core.peer_lost(id, hands)?,
@@ -120,10 +124,15 @@ impl Driver {
                 let _ = reply.send(Ok(core.transfer(to, hands)?));
             }
         }
-        if self.held && !self.must_wait() {
-            self.propose_waiting()?;
+        self.resume()
+    }
+
+    /// Proposes what was held back, if it need not wait any longer.
+    fn resume(&mut self) -> Result<(), DriveError> {
+        match self.held && !self.must_wait() {
+            true => self.propose_waiting(),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// While leadership is being handed over: better late than refused, in a moment it is known who
@@ -169,7 +178,7 @@ impl Driver {
         if let Some(refusal) = self.core.refusal().or_else(|| self.full()) {
             taken
                 .into_iter()
-                .for_each(|p| drop(p.reply.send(Err(refusal.clone()))));
+                .for_each(|p| drop(p.reply.send(Answer::from(refusal.clone()))));
             return Ok(());
         }
         self.together = taken.len();
@@ -202,10 +211,16 @@ impl Driver {
         })
     }
 
-    fn reported(&mut self, report: WalReport) -> Result<(), DriveError> {
+    /// Whether anything waits for what the log's thread has under way.
+    pub(crate) fn waits_for_disk(&self) -> bool {
+        self.held || self.core.waits_for_disk()
+    }
+
+    /// What the log's threads did.
+    pub(crate) fn reported(&mut self, report: WalReport) -> Result<(), DriveError> {
         let (core, hands) = (&mut self.core, &mut self.hands);
         match report {
-            WalReport::Persisted(number) => core.persisted(number, hands)?,
+            WalReport::Persisted(number, _sent) => core.persisted(number, hands)?,
             WalReport::Fetched(ticket, entries) => core.fetched(ticket, entries, hands)?,
             WalReport::SnapshotSaved { saved, keep_after } => {
                 let index = saved.at.index;
@@ -239,7 +254,7 @@ impl Driver {
             }
             WalReport::Failed(error) => return Err(DriveError::Log(error)),
         }
-        Ok(())
+        self.resume()
     }
 
     /// Reads another server's state on the thread for it, unless it is no news.

@@ -120,7 +120,7 @@ impl RaftHandle {
             told.map_err(|_| RaftError::Interrupted)?;
         }
         match tokio::time::timeout(limit, answer).await {
-            Ok(Ok(outcome)) => outcome,
+            Ok(Ok(answer)) => answer.outcome(),
             Ok(Err(_dropped)) => Err(RaftError::Interrupted),
             Err(_) => Err(RaftError::Timeout { limit }),
         }

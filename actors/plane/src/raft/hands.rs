@@ -2,12 +2,11 @@
 
 use super::core::{ApplyEffect, Effect, Effects, SaveSnapshot};
 use super::handle::Shared;
+use super::herald::Herald;
 use super::message::RaftMessage;
 use super::transport::{SnapshotSource, Transport};
 use super::waiting::Waiting;
 use crate::wal::{Report, WalReport, WalWriter};
-use crate::watch::WatchMessage;
-use kabuki_kit::Slot;
 use kabuki_model::view::View as _;
 use kabuki_store::Snapshot;
 use raft::eraftpb::{ConfState, Message};
@@ -15,12 +14,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+/// A caller tells the watches what is committed as soon as it is woken. One that does not look at
+/// its answer must not keep them waiting.
+const TELL: Duration = Duration::from_millis(50);
+
 /// Sends the actor a message, after a while.
 pub(super) type Later = Box<dyn Fn(Duration, RaftMessage) + Send>;
 
 pub(super) struct Hands {
     pub(super) shared: Arc<Shared>,
-    pub(super) watch: Slot<WatchMessage>,
+    pub(super) herald: Herald,
+    /// The actor will tell the watches soon, when nobody else has.
+    pub(super) telling: bool,
     pub(super) wal: WalWriter,
     pub(super) report: Report,
     pub(super) transport: Arc<dyn Transport>,
@@ -37,14 +42,14 @@ impl Effects for Hands {
             Effect::Applied(applied) => self.applied(applied),
             Effect::Installed(snapshot) => {
                 let revision = snapshot.revision();
-                let _ = self.watch.cast(WatchMessage::Begin { revision });
+                self.herald.begin(revision);
                 let index = snapshot.position().index;
                 self.shared.snapshot_index.store(index, Ordering::Relaxed);
                 self.publish(snapshot);
             }
             Effect::Refused { tokens, error } => {
                 for token in tokens {
-                    self.waiting.answer(token, Err(error.clone()));
+                    self.waiting.answer(token, error.clone().into());
                 }
             }
             Effect::Read { tokens, outcome } => self.waiting.answer_reads(&tokens, &outcome),
@@ -71,13 +76,22 @@ impl Hands {
             answers,
         } = applied;
         self.publish(snapshot);
-        if !changes.is_empty() {
-            // When it is down the whole group is: it will see the changes when they are replayed.
-            let _ = self.watch.cast(WatchMessage::Committed(changes));
+        self.herald.committed(changes);
+        if answers.is_empty() {
+            return self.herald.tell();
+        }
+        if !self.telling {
+            self.telling = true;
+            (self.later)(TELL, RaftMessage::Tell);
         }
         for (token, applied) in answers {
-            self.waiting.answer(token, Ok(applied));
+            self.waiting.answer(token, self.herald.answer(applied));
         }
+    }
+
+    pub(super) fn tell(&mut self) {
+        self.telling = false;
+        self.herald.tell();
     }
 
     pub(super) fn publish(&self, snapshot: Snapshot) {

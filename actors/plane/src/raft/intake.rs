@@ -4,7 +4,8 @@
 //! It outlives the actor: what no incarnation has taken, the next one takes.
 
 use super::error::RaftError;
-use kabuki_model::command::{Applied, Command};
+use super::herald::Answer;
+use kabuki_model::command::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
@@ -13,7 +14,7 @@ use tokio::sync::oneshot;
 pub(crate) struct Proposal {
     pub(crate) command: Command,
     pub(crate) encoded: Vec<u8>,
-    pub(crate) reply: oneshot::Sender<Result<Applied, RaftError>>,
+    pub(crate) reply: oneshot::Sender<Answer>,
     /// Given back when the proposal is answered or dropped.
     pub(crate) credit: Credit,
 }

@@ -2,7 +2,6 @@
 
 use super::core::Members;
 use super::waiting::{Reconfiguration, Reply};
-use crate::wal::WalReport;
 use ractor_cluster::RactorMessage;
 use raft::eraftpb::Message;
 use std::path::PathBuf;
@@ -13,8 +12,8 @@ pub(crate) enum RaftMessage {
     Flush,
     /// Reads wait in the queue.
     Read,
-    /// The Wal did something.
-    Wal(WalReport),
+    /// The Wal did something: its reports wait at the bell.
+    Wal,
     /// Another server says something.
     Step(Box<Message>),
     /// Another server's state has arrived in a file.
@@ -25,6 +24,8 @@ pub(crate) enum RaftMessage {
     Tick,
     /// What the core asked to be woken for.
     Wake(u64),
+    /// Callers who were answered should have told the watches.
+    Tell,
     /// The disk was full a moment ago.
     RetryDisk,
     /// Another server could not be reached.

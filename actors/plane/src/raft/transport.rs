@@ -11,7 +11,8 @@ use std::fs::File;
 /// [`RaftHandle::peer_lost`](super::RaftHandle::peer_lost): the first costs a little, the second
 /// begins an election when it was the leader's. Neither does harm when it is wrong.
 pub trait Transport: Send + Sync + 'static {
-    /// Sends each message to the server that its `to` names.
+    /// Sends each message to the server that its `to` names. Called by the actor and by the log's
+    /// thread, in a runtime or not.
     fn send(&self, messages: Vec<Message>);
 
     /// Sends a snapshot to the server that the message's `to` names: the message and all of the

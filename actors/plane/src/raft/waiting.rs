@@ -2,8 +2,8 @@
 
 use super::core::Reconfigure;
 use super::error::RaftError;
+use super::herald::Answer;
 use super::intake::Credit;
-use kabuki_model::command::Applied;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
@@ -27,21 +27,21 @@ pub(crate) struct Waiting {
 struct Window {
     /// The token of the first.
     first: u64,
-    proposals: VecDeque<Option<(Reply<Applied>, Credit)>>,
+    proposals: VecDeque<Option<(oneshot::Sender<Answer>, Credit)>>,
 }
 
 impl Waiting {
-    pub(crate) fn proposal(&mut self, reply: Reply<Applied>, credit: Credit) -> u64 {
+    pub(crate) fn proposal(&mut self, reply: oneshot::Sender<Answer>, credit: Credit) -> u64 {
         let window = &mut self.proposals;
         window.proposals.push_back(Some((reply, credit)));
         window.first + window.proposals.len() as u64 - 1
     }
 
-    pub(crate) fn answer(&mut self, token: u64, outcome: Result<Applied, RaftError>) {
+    pub(crate) fn answer(&mut self, token: u64, answer: Answer) {
         if let Some((reply, credit)) = self.proposals.take(token) {
             drop(credit);
             // A caller that has gone does not need to know.
-            let _ = reply.send(outcome);
+            let _ = reply.send(answer);
         }
     }
 
@@ -77,7 +77,7 @@ impl Waiting {
 }
 
 impl Window {
-    fn take(&mut self, token: u64) -> Option<(Reply<Applied>, Credit)> {
+    fn take(&mut self, token: u64) -> Option<(oneshot::Sender<Answer>, Credit)> {
         let at = usize::try_from(token.checked_sub(self.first)?).ok()?;
         let taken = self.proposals.get_mut(at)?.take();
         while self.proposals.front().is_some_and(Option::is_none) {

@@ -110,11 +110,11 @@ impl Actor for Session {
     ) -> Result<SessionState, ActorProcessingErr> {
         let args = args.ok_or("a session cannot be started twice")?;
         let (reader, writer) = tokio::io::split(args.stream);
-        let (output, outgoing) = Output::channel();
+        let (output, outgoing) = Output::new(writer);
         let mut tasks = JoinSet::new();
         tasks.spawn(read_frames(reader, myself.clone()));
         tasks.spawn(async move {
-            let why = write_frames(writer, outgoing).await;
+            let why = write_frames(outgoing).await;
             let _ = myself.cast(SessionMessage::Lost(why));
         });
         tracing::debug!(client.address = %args.peer, client.user = args.who.user, "session opened");

@@ -1,64 +1,89 @@
-//! What goes to the client: a bounded queue, and the task that writes it out.
+//! What goes to the client: written by the call that has it, when that is the only one and nothing
+//! waits before it; else by the session's writer, together with whatever else waits.
 
-use kabuki_protocol::frame;
+use kabuki_protocol::frame::Outflow;
 use kabuki_protocol::session::ServerFrame;
-use std::sync::{Arc, Weak};
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::io::AsyncWrite;
+use tokio::sync::{Notify, Semaphore, watch};
 
 /// Frames that wait for the socket; those who produce more wait.
 const DEPTH: usize = 64;
-/// Frames are written together up to about this many bytes.
-const TOGETHER_BYTES: usize = 64 << 10;
-/// A larger buffer is not kept for the next.
-const KEPT_BYTES: usize = 16 << 10;
 /// How long a client that is sent away may take to hear why.
 const LAST_WORD: Duration = Duration::from_secs(1);
 /// A client that takes nothing for so long is gone.
 const STALLED: Duration = Duration::from_secs(60);
 
-/// The way to the client.
+/// The way to the client. It is held once by the session, and once by each call that is under way.
 #[derive(Clone)]
 pub(super) struct Output {
-    frames: mpsc::Sender<ServerFrame>,
-    _counted: Arc<()>,
+    held: Arc<Held>,
 }
 
+/// When the last of the outputs is gone, the session is over.
+struct Held(Arc<Shared>);
+
 /// What is to be written to the client.
-pub(super) struct Outgoing {
-    frames: mpsc::Receiver<ServerFrame>,
-    /// Held once by the session, and once by each call that is under way.
-    answering: Weak<()>,
+pub(super) struct Outgoing(Arc<Shared>);
+
+struct Shared {
+    out: Mutex<Out>,
+    /// Room for frames. Closed when the client is not written to any more.
+    room: Semaphore,
+    /// The writer has something to do.
+    unfinished: Notify,
+    ended: watch::Sender<bool>,
+}
+
+struct Out {
+    flow: Outflow,
+    /// So many of the frames have not left.
+    frames: usize,
+    /// Nothing comes after what waits.
+    last: bool,
+    /// Why nothing can be written any more.
+    wrong: Option<String>,
 }
 
 impl Output {
-    pub(super) fn channel() -> (Self, Outgoing) {
-        let (frames, outgoing) = mpsc::channel(DEPTH);
-        let counted = Arc::new(());
-        let outgoing = Outgoing {
-            frames: outgoing,
-            answering: Arc::downgrade(&counted),
-        };
-        (
-            Self {
-                frames,
-                _counted: counted,
-            },
-            outgoing,
-        )
+    /// The way to the client behind `stream`, and what [`write_frames`] needs.
+    pub(super) fn new(stream: impl AsyncWrite + Send + Unpin + 'static) -> (Self, Outgoing) {
+        let shared = Arc::new(Shared {
+            out: Mutex::new(Out {
+                flow: Outflow::new(stream),
+                frames: 0,
+                last: false,
+                wrong: None,
+            }),
+            room: Semaphore::new(DEPTH),
+            unfinished: Notify::new(),
+            ended: watch::Sender::new(false),
+        });
+        let held = Arc::new(Held(shared.clone()));
+        (Self { held }, Outgoing(shared))
     }
 
     /// Sends a frame of a call, waiting for room. `false` when the session is over.
     pub(super) async fn send(&self, frame: ServerFrame) -> bool {
-        self.frames.send(frame).await.is_ok()
+        let Ok(room) = self.shared().room.acquire().await else {
+            return false;
+        };
+        room.forget();
+        // Whoever else is under way may be answered at the same moment: a commit answers many.
+        let alone = Arc::strong_count(&self.held) <= 2;
+        self.shared().add(&frame, alone)
     }
 
     /// Sends a small frame from the session itself, which must not wait.
     pub(super) fn control(&self, frame: ServerFrame) -> Result<(), String> {
-        self.frames
-            .try_send(frame)
-            .map_err(|_| "the client does not read".to_string())
+        match self.shared().room.try_acquire() {
+            Ok(room) => room.forget(),
+            Err(_) => return Err("the client does not read".to_string()),
+        }
+        self.shared().add(&frame, false);
+        Ok(())
     }
 
     /// Says why the session ends, behind what waits to be said, and gives the socket a moment to
@@ -66,62 +91,105 @@ impl Output {
     pub(super) async fn last_word(&self, reason: String) {
         let said = async {
             if self.send(ServerFrame::Goodbye { reason }).await {
-                self.frames.closed().await;
+                let mut ended = self.shared().ended.subscribe();
+                // The sender is in `shared`.
+                let _ = ended.wait_for(|ended| *ended).await;
             }
         };
         let _ = tokio::time::timeout(LAST_WORD, said).await;
     }
+
+    fn shared(&self) -> &Shared {
+        &self.held.0
+    }
 }
 
-/// Writes frames until the session or the socket ends; says why. What waits is written together:
-/// each write is a TLS record and a system call.
-pub(super) async fn write_frames(
-    mut writer: impl AsyncWrite + Unpin,
-    outgoing: Outgoing,
-) -> String {
-    let mut bytes = Vec::new();
-    let Outgoing {
-        frames: mut outgoing,
-        answering,
-    } = outgoing;
-    while let Some(message) = outgoing.recv().await {
-        // First let those run who were answered together with this one: a commit answers many.
-        if answering.strong_count() > 1 {
-            tokio::task::yield_now().await;
+impl Shared {
+    /// Adds a frame, and writes it if that is wanted and possible `at_once`. `false` when nothing
+    /// is written any more.
+    fn add(&self, frame: &ServerFrame, at_once: bool) -> bool {
+        let mut out = self.lock();
+        if out.last || out.wrong.is_some() || out.flow.is_closed() {
+            return false;
         }
-        let (mut next, mut last) = (Some(message), false);
-        while let Some(message) = next {
-            last = matches!(message, ServerFrame::Goodbye { .. });
-            if let Err(error) = frame::append(&mut bytes, &message) {
-                return error.to_string();
-            }
-            let full = last || bytes.len() >= TOGETHER_BYTES;
-            next = (!full).then(|| outgoing.try_recv().ok()).flatten();
+        let idle = out.flow.is_idle();
+        if let Err(error) = out.flow.add(frame) {
+            out.wrong = Some(error.to_string());
         }
-        let idle = outgoing.is_empty();
-        let writing = async {
-            writer.write_all(&bytes).await?;
-            match idle {
-                true => writer.flush().await,
-                false => Ok(()),
-            }
-        };
-        match tokio::time::timeout(STALLED, writing).await {
-            Ok(Ok(())) if last => break,
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return format!("cannot write to the client: {error}"),
-            Err(_) => return "the client does not read".to_string(),
+        out.frames += 1;
+        out.last = matches!(frame, ServerFrame::Goodbye { .. });
+        let ordinary = !out.last && out.wrong.is_none();
+        if at_once && idle && ordinary && out.flow.write_now() {
+            self.left(&mut out);
+        } else if idle || !ordinary {
+            self.unfinished.notify_one();
         }
-        bytes.clear();
-        bytes.shrink_to(KEPT_BYTES);
+        true
     }
-    let _ = writer.shutdown().await;
-    "the session is over".to_string()
+
+    /// All has left.
+    fn left(&self, out: &mut Out) {
+        self.room.add_permits(std::mem::take(&mut out.frames));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Out> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what waits; why it is over, when it is.
+    async fn write(&self) -> Option<String> {
+        loop {
+            let some = poll_fn(|cx| {
+                let mut out = self.lock();
+                let wrote = out.flow.poll_some(cx);
+                wrote.map_ok(|all| {
+                    all.then(|| {
+                        self.left(&mut out);
+                        let over = out.last.then(|| "the session is over".to_string());
+                        out.wrong.take().or(over)
+                    })
+                })
+            });
+            match tokio::time::timeout(STALLED, some).await {
+                Ok(Ok(Some(end))) => return end,
+                Ok(Ok(None)) => {}
+                Ok(Err(error)) => return Some(format!("cannot write to the client: {error}")),
+                Err(_) => return Some("the client does not read".to_string()),
+            }
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.lock().last = true;
+        self.0.unfinished.notify_one();
+    }
+}
+
+/// Writes what calls leave over until the session or the socket ends; says why. What waits is
+/// written together: each write is a TLS record and a system call.
+pub(super) async fn write_frames(outgoing: Outgoing) -> String {
+    let Outgoing(shared) = outgoing;
+    let why = loop {
+        shared.unfinished.notified().await;
+        // First let those run who were answered together with the one that woke this.
+        tokio::task::yield_now().await;
+        if let Some(why) = shared.write().await {
+            break why;
+        }
+    };
+    let _ = poll_fn(|cx| shared.lock().flow.poll_shutdown(cx)).await;
+    shared.lock().flow.abandon();
+    shared.room.close();
+    shared.ended.send_replace(true);
+    why
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kabuki_protocol::frame;
     use kabuki_protocol::session::Reply;
     use std::pin::Pin;
     use std::sync::Mutex;
@@ -158,18 +226,46 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_call_that_is_alone_writes_its_frame_itself() {
+        let writes = Writes::default();
+        let (output, _outgoing) = Output::new(writes.clone());
+        let (_committed, commit) = watch::channel(true);
+        for id in 0..3 {
+            answer(output.clone(), id, commit.clone()).await;
+        }
+        assert_eq!(writes.0.lock().expect("not poisoned").len(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_is_gone_ends_the_session() {
+        let (near, far) = tokio::io::duplex(10);
+        let (output, outgoing) = Output::new(near);
+        drop(far);
+        let writing = tokio::spawn(write_frames(outgoing));
+        let (_committed, commit) = watch::channel(true);
+        answer(output.clone(), 1, commit).await;
+        let why = writing.await.expect("it ends");
+        assert!(why.contains("cannot write"), "{why}");
+        let reason = "late".to_string();
+        assert!(!output.send(ServerFrame::Goodbye { reason }).await);
+    }
+
+    #[tokio::test]
     async fn the_last_word_is_said_also_when_much_waits_to_be() {
-        let (writes, (output, outgoing)) = (Writes::default(), Output::channel());
+        let writes = Writes::default();
+        let (output, outgoing) = Output::new(writes.clone());
         let frame = |id| ServerFrame::Reply {
             id,
             more: true,
             reply: Ok(Reply::Events(Vec::new())),
         };
+        // They would write their frames themselves if they were alone.
+        let _others = [output.clone(), output.clone()];
         for id in 0..DEPTH as u32 {
             assert!(output.send(frame(id)).await);
         }
         assert!(output.control(frame(0)).is_err(), "there is no room left");
-        let writing = tokio::spawn(write_frames(writes.clone(), outgoing));
+        let writing = tokio::spawn(write_frames(outgoing));
         output.last_word("enough".to_string()).await;
         writing.await.expect("it ends");
         let goodbye = ServerFrame::Goodbye {
@@ -186,8 +282,9 @@ mod tests {
     /// On one thread that runs tasks as a server does, so that who is woken last runs first.
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn what_is_answered_together_is_written_together() {
-        let (writes, (output, outgoing)) = (Writes::default(), Output::channel());
-        let writing = tokio::spawn(write_frames(writes.clone(), outgoing));
+        let writes = Writes::default();
+        let (output, outgoing) = Output::new(writes.clone());
+        let writing = tokio::spawn(write_frames(outgoing));
         let (committed, commit) = watch::channel(false);
         let answers = (0..20).map(|id| tokio::spawn(answer(output.clone(), id, commit.clone())));
         let answers: Vec<_> = answers.collect();

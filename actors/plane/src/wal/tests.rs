@@ -40,6 +40,7 @@ fn append(number: u64, entries: Vec<Entry>) -> Append {
         entries,
         hard_state,
         restart: None,
+        messages: Vec::new(),
     }
 }
 

@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// What became of something that the writer was asked to do.
 #[derive(Debug)]
 pub(crate) enum WalReport {
-    /// Every append up to this number is on disk.
-    Persisted(u64),
+    /// Every append up to this number is on disk: these messages may go.
+    Persisted(u64, Vec<Message>),
     /// The appends wait, because the disk is full: [`WalWriter::retry`] later.
     NoSpace,
     /// A snapshot is on disk. The log is needed back to (not including) `keep_after`.
@@ -67,8 +67,8 @@ impl WalWriter {
         }
         let (waiting, persisted) = (self.waiting.clone(), report.clone());
         let job = move |log: &mut Log| {
-            if let Some(number) = flush(&waiting, log)? {
-                persisted(WalReport::Persisted(number));
+            if let Some((number, messages)) = flush(&waiting, log)? {
+                persisted(WalReport::Persisted(number, messages));
                 log.mark()?;
             }
             Ok(())
@@ -181,8 +181,9 @@ fn open_with_size(path: &Path) -> std::io::Result<(File, u64)> {
     Ok((file, bytes))
 }
 
-/// Persists all that waits; the number of the last, or `None` when nothing waited.
-fn flush(waiting: &Waiting, log: &mut Log) -> Result<Option<u64>, WalError> {
+/// Persists all that waits; the number of the last and the messages of all, or `None` when nothing
+/// waited.
+fn flush(waiting: &Waiting, log: &mut Log) -> Result<Option<(u64, Vec<Message>)>, WalError> {
     // Cleared first: an append that comes from here on gets a job of its own.
     waiting.scheduled.store(false, Ordering::Release);
     let appends = std::mem::take(&mut *waiting.lock());
@@ -195,7 +196,8 @@ fn flush(waiting: &Waiting, log: &mut Log) -> Result<Option<u64>, WalError> {
         present.extend(later);
         return Err(e);
     }
-    Ok(Some(last))
+    let messages = appends.into_iter().flat_map(|a| a.messages);
+    Ok(Some((last, messages.collect())))
 }
 
 /// The error with what caused it.

@@ -62,6 +62,7 @@ impl Replica {
         if appended {
             // The commit index alone need not be durable: it goes along with the next entries.
             append.hard_state = Some(self.node.store().hard_state().clone());
+            append.messages = self.take_promises();
             out.perform(Effect::Append(append));
         }
         let committed = ready.take_committed_entries();
@@ -74,6 +75,15 @@ impl Replica {
             self.on_persisted(0, out);
         }
         Ok(())
+    }
+
+    /// What the last Ready has to say once it is durable, without what needs a way of its own; and
+    /// before it what is still unsaid, so that nothing is said in a former term later.
+    fn take_promises(&mut self) -> Vec<Message> {
+        let unsaid = self.unpersisted.iter_mut();
+        unsaid
+            .flat_map(|u| u.messages.extract_if(.., |m| !is_snapshot(m)))
+            .collect()
     }
 
     /// A leader speaks while its entries are still being written, but not in a term that it
@@ -138,9 +148,8 @@ impl Replica {
     }
 
     fn send(&mut self, mut messages: Vec<Message>, out: &mut dyn Effects) {
-        let snapshot = |m: &mut Message| m.get_msg_type() == MessageType::MsgSnapshot;
         // Rare: most batches have none.
-        for message in messages.extract_if(.., snapshot) {
+        for message in messages.extract_if(.., |m| is_snapshot(m)) {
             let index = message.get_snapshot().get_metadata().index;
             let clock = self.clock;
             self.node.mut_store().sending(message.to, index, clock);
@@ -157,4 +166,8 @@ impl Replica {
         self.abandon_reads(out);
         self.abandon_reconfiguration(out);
     }
+}
+
+fn is_snapshot(message: &Message) -> bool {
+    message.get_msg_type() == MessageType::MsgSnapshot
 }

@@ -317,6 +317,26 @@ impl Replica {
         self.drive(out)
     }
 
+    /// Whether anything would follow from [`persisted`](Self::persisted): otherwise it may be called
+    /// with the next call of another kind, or later.
+    pub fn waits_for_disk(&self) -> bool {
+        let (raft, log) = (&self.node.raft, &self.node.raft.raft_log);
+        let held = |u: &Unpersisted| u.new_term || !u.messages.is_empty();
+        if self.alone() || self.unpersisted.iter().any(held) {
+            return true;
+        }
+        match raft.state {
+            // Its own disk counts where others are as far already.
+            StateRole::Leader => {
+                let mut others = raft.prs().iter().filter(|(id, _)| **id != raft.id);
+                others.any(|(_, progress)| progress.matched > log.persisted)
+            }
+            // What is committed is applied once it is durable here.
+            StateRole::Follower => log.committed > log.persisted,
+            StateRole::Candidate | StateRole::PreCandidate => true,
+        }
+    }
+
     /// How many appends are not known to be durable.
     pub fn appends_in_flight(&self) -> usize {
         self.unpersisted.iter().filter(|u| u.appended).count()

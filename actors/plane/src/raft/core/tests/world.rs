@@ -154,9 +154,36 @@ impl World {
         server.saving = None;
         server.fetches.clear();
         server.wakes.clear();
+        server.reported = 0;
     }
 
+    /// Tells the replica what is durable, then calls it.
     fn call(
+        &mut self,
+        id: u64,
+        call: impl FnOnce(&mut Replica, &mut Vec<Effect>) -> Result<(), CoreError>,
+    ) {
+        self.report(id);
+        self.call_alone(id, call);
+        self.report_if_it_waits(id);
+    }
+
+    fn report_if_it_waits(&mut self, id: u64) {
+        let replica = self.servers[&id].replica.as_ref();
+        if replica.is_some_and(Replica::waits_for_disk) {
+            self.report(id);
+        }
+    }
+
+    fn report(&mut self, id: u64) {
+        let server = self.servers.get_mut(&id).expect("it is known");
+        let number = std::mem::take(&mut server.reported);
+        if number > 0 {
+            self.call_alone(id, |replica, out| replica.persisted(number, out));
+        }
+    }
+
+    fn call_alone(
         &mut self,
         id: u64,
         call: impl FnOnce(&mut Replica, &mut Vec<Effect>) -> Result<(), CoreError>,
@@ -174,17 +201,7 @@ impl World {
             let server = self.servers.get_mut(&id).expect("it is known");
             match effect {
                 Effect::Append(append) => server.appends.push_back(append),
-                Effect::Send(messages) => {
-                    let answers = messages
-                        .iter()
-                        .filter(|m| m.get_msg_type() == MessageType::MsgAppendResponse);
-                    self.appends_answered += answers.count() as u64;
-                    let notices = messages.iter().filter(|m| {
-                        m.get_msg_type() == MessageType::MsgAppend && m.entries.is_empty()
-                    });
-                    self.notices += notices.count() as u64;
-                    self.network.extend(messages);
-                }
+                Effect::Send(messages) => self.send(messages),
                 Effect::SendSnapshot(message) => {
                     self.snapshots_sent += 1;
                     self.snapshots.push(message);
@@ -218,6 +235,17 @@ impl World {
                 | Effect::Compact(_) => {}
             }
         }
+    }
+
+    fn send(&mut self, messages: Vec<Message>) {
+        for message in &messages {
+            match message.get_msg_type() {
+                MessageType::MsgAppendResponse => self.appends_answered += 1,
+                MessageType::MsgAppend if message.entries.is_empty() => self.notices += 1,
+                _ => {}
+            }
+        }
+        self.network.extend(messages);
     }
 
     fn read_ends(&mut self, id: u64, tokens: &[u64], served: bool) {
@@ -298,9 +326,9 @@ impl World {
         match self.draw(19) {
             0..9 => self.deliver(),
             9..13 => {
-                if let Some(number) = self.sync(id) {
-                    self.call(id, |replica, out| replica.persisted(number, out));
-                }
+                self.sync(id);
+                // Hears of it only if it waits for it.
+                self.report_if_it_waits(id);
             }
             13 => self.call(id, |replica, out| replica.tick(out)),
             14 => self.deliver_snapshot(),
@@ -320,10 +348,14 @@ impl World {
     }
 
     /// Several appends may become durable with one sync.
-    fn sync(&mut self, id: u64) -> Option<u64> {
+    fn sync(&mut self, id: u64) {
         let count = 1 + self.draw(3);
-        let server = self.servers.get_mut(&id)?;
-        (0..count).filter_map(|_| server.sync()).last()
+        let server = self.servers.get_mut(&id).expect("it is known");
+        let synced: Vec<_> = (0..count).filter_map(|_| server.sync()).collect();
+        if let Some((number, _)) = synced.last() {
+            server.reported = *number;
+        }
+        self.send(synced.into_iter().flat_map(|(_, m)| m).collect());
     }
 
     fn finish_files(&mut self, id: u64) {

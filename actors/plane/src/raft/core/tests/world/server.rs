@@ -1,6 +1,6 @@
 //! A server and its modelled disk.
 
-use crate::raft::core::eraftpb::{ConfState, HardState};
+use crate::raft::core::eraftpb::{ConfState, HardState, Message};
 use crate::raft::core::{Append, Fetch, Recovered, Replica, SaveSnapshot};
 use kabuki_store::{Position, Snapshot, Store};
 use std::collections::{BTreeMap, VecDeque};
@@ -16,6 +16,8 @@ pub(super) struct Server {
     pub(super) files: BTreeMap<u64, (Snapshot, ConfState)>,
     pub(super) fetches: VecDeque<Fetch>,
     pub(super) wakes: Vec<u64>,
+    /// Appends up to this number are durable, and the replica has yet to hear it; else zero.
+    pub(super) reported: u64,
     pub(super) starts: u64,
 }
 
@@ -49,12 +51,13 @@ impl Server {
             saving: None,
             fetches: VecDeque::new(),
             wakes: Vec::new(),
+            reported: 0,
             starts: 0,
         }
     }
 
-    /// The oldest append becomes durable; its number.
-    pub(super) fn sync(&mut self) -> Option<u64> {
+    /// The oldest append becomes durable; its number and its messages.
+    pub(super) fn sync(&mut self) -> Option<(u64, Vec<Message>)> {
         let append = self.appends.pop_front()?;
         let disk = &mut self.disk;
         if let Some(restart) = append.restart {
@@ -75,7 +78,7 @@ impl Server {
         if let Some(hard_state) = append.hard_state {
             disk.hard_state = hard_state;
         }
-        Some(append.number)
+        Some((append.number, append.messages))
     }
 
     /// The snapshot file becomes durable.
