@@ -5,7 +5,7 @@ use super::watching::{Followed, follow};
 use crate::events::EventSink;
 use crate::gateway::GatewayHandle;
 use futures::FutureExt;
-use kabuki_kit::{Alarm, ChildSpec, QueueConfig, Slot, WorkQueue};
+use kabuki_kit::{Alarm, ChildSpec, QueueConfig, Slot, Strand, WorkQueue};
 use kabuki_model::identity::Identity;
 use kabuki_model::request::ListRequest;
 use kabuki_model::{ObjectKey, Resource, StatusError};
@@ -60,7 +60,9 @@ struct ControllerState {
     queue: WorkQueue<ObjectKey, Instant>,
     alarm: Alarm,
     tasks: JoinSet<()>,
-    _watches: JoinSet<()>,
+    _watches: Vec<Strand>,
+    /// Passes on what they hear.
+    _hearing: JoinSet<()>,
 }
 
 /// What a supervisor starts for one core.
@@ -116,8 +118,11 @@ impl Actor for Controller {
             fields: core.selects(&resource),
             ..ListRequest::all(resource, None)
         });
-        let mut watches = follow(&self.api, selected.collect(), &sink, heard, relisted);
-        watches.spawn(async move {
+        let followers = self.gateway.followers();
+        let selected = selected.collect();
+        let watches = follow(&self.api, followers, selected, &sink, heard, relisted);
+        let mut hearing = JoinSet::new();
+        hearing.spawn(async move {
             let mut batch = Vec::new();
             while changes.recv_many(&mut batch, DEPTH).await > 0 {
                 let message = ControllerMessage::Changed(std::mem::take(&mut batch));
@@ -136,6 +141,7 @@ impl Actor for Controller {
             alarm: Alarm::new(),
             tasks: JoinSet::new(),
             _watches: watches,
+            _hearing: hearing,
         })
     }
 

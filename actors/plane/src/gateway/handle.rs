@@ -3,6 +3,7 @@
 use super::pages::Pages;
 use super::route::{Others, route};
 use super::{LocalApi, MAX_WRITES};
+use crate::controller::Followers;
 use crate::raft::RaftHandle;
 use crate::token::{Disbelief, Tokens};
 use crate::watch::WatchHandle;
@@ -42,6 +43,7 @@ pub struct GatewayHandle {
     pub(super) pages: Pages,
     others: Others,
     tokens: Tokens,
+    followers: Followers,
     /// Writes are only made while this server leads in this term.
     term: Option<u64>,
 }
@@ -56,6 +58,7 @@ impl GatewayHandle {
             pages: Pages::default(),
             others,
             tokens: Tokens::default(),
+            followers: Followers::default(),
             term: None,
         }
     }
@@ -67,6 +70,11 @@ impl GatewayHandle {
             term: Some(term),
             ..self.clone()
         }
+    }
+
+    /// Where this server's own parts follow resources.
+    pub(crate) fn followers(&self) -> &Followers {
+        &self.followers
     }
 
     /// The API under one identity.

@@ -2,11 +2,11 @@
 
 use super::message::{Placement, SchedulerMessage};
 use super::perform::{bind, complain};
-use crate::controller::{Followed, follow};
+use crate::controller::{Followed, Followers, follow};
 use crate::events::EventSink;
 use crate::gateway::GatewayHandle;
 use jiff::Timestamp;
-use kabuki_kit::{Alarm, ChildSpec, Slot};
+use kabuki_kit::{Alarm, ChildSpec, Slot, Strand};
 use kabuki_model::identity::Identity;
 use kabuki_model::request::{ListRequest, Request};
 use kabuki_model::{Resource, StatusError, Stored};
@@ -26,6 +26,7 @@ const DEPTH: usize = 1024;
 
 pub(super) struct Scheduler {
     pub(super) api: ApiHandle,
+    pub(super) followers: Followers,
     pub(super) events: EventSink,
 }
 
@@ -38,7 +39,9 @@ pub(super) struct SchedulerState {
     binding: bool,
     alarm: Alarm,
     tasks: JoinSet<()>,
-    watches: JoinSet<()>,
+    watches: Vec<Strand>,
+    /// Passes on what they hear.
+    hearing: JoinSet<()>,
 }
 
 /// What a supervisor starts.
@@ -47,6 +50,7 @@ pub fn scheduler_child(gateway: &GatewayHandle, events: &EventSink) -> ChildSpec
     ChildSpec::worker("scheduler", &Slot::new("scheduler"), move |_place| {
         let scheduler = Scheduler {
             api: gateway.api(Identity::scheduler()),
+            followers: gateway.followers().clone(),
             events: events.clone(),
         };
         (scheduler, ())
@@ -71,7 +75,8 @@ impl Actor for Scheduler {
             binding: false,
             alarm: Alarm::new(),
             tasks: JoinSet::new(),
-            watches: JoinSet::new(),
+            watches: Vec::new(),
+            hearing: JoinSet::new(),
         })
     }
 
@@ -118,9 +123,10 @@ impl Scheduler {
         let (sink, mut changes) = mpsc::channel::<Followed>(DEPTH);
         let all = |resource| ListRequest::all(resource, None);
         let selected = vec![all(Resource::NODES), all(Resource::PODS)];
-        let mut watches = follow(&self.api, selected, &sink, Some, |_| {});
+        state.watches = follow(&self.api, &self.followers, selected, &sink, Some, |_| {});
         let myself = myself.clone();
-        watches.spawn(async move {
+        state.hearing = JoinSet::new();
+        state.hearing.spawn(async move {
             let mut batch = Vec::new();
             while changes.recv_many(&mut batch, DEPTH).await > 0 {
                 if myself
@@ -131,7 +137,6 @@ impl Scheduler {
                 }
             }
         });
-        state.watches = watches;
         Ok(())
     }
 

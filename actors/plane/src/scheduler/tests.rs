@@ -188,6 +188,7 @@ impl Api for World {
 async fn start(world: &Arc<World>) -> ActorRef<super::message::SchedulerMessage> {
     let scheduler = Scheduler {
         api: world.clone(),
+        followers: crate::controller::Followers::default(),
         events: EventSink::default(),
     };
     Actor::spawn(None, scheduler, ()).await.expect("starts").0
