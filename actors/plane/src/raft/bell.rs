@@ -16,6 +16,7 @@ use ractor::ActorRef;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 
 /// So many rings are heard as one.
@@ -40,13 +41,10 @@ struct Reports {
 
 impl Bell {
     pub(super) fn new(bundle: &Bundle, actor: ActorRef<RaftMessage>) -> io::Result<Self> {
-        let (sender, receiver) = pipe::pipe()?;
+        let (sender, mut receiver) = pipe::pipe()?;
         let strand = bundle.add(async move {
             // Ends with the other end of the pipe.
-            while receiver.readable().await.is_ok() {
-                if matches!(receiver.try_read(&mut [0; RINGS]), Ok(0)) {
-                    break;
-                }
+            while matches!(receiver.read(&mut [0; RINGS]).await, Ok(1..)) {
                 // When the actor is gone, so is everyone who would care.
                 let _ = actor.cast(RaftMessage::Wal);
             }
@@ -106,5 +104,93 @@ impl Bell {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Reports> {
         self.reports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::{NoTransport, SnapshotSource};
+    use ractor::{Actor, ActorProcessingErr};
+    use raft::eraftpb::{ConfState, Message};
+    use std::time::Duration;
+    use tokio::sync::mpsc;
+    use tokio::time::timeout;
+
+    /// Tells each ring that it hears.
+    struct Ears;
+
+    impl Actor for Ears {
+        type Msg = RaftMessage;
+        type State = mpsc::UnboundedSender<()>;
+        type Arguments = mpsc::UnboundedSender<()>;
+
+        async fn pre_start(
+            &self,
+            _myself: ActorRef<RaftMessage>,
+            told: mpsc::UnboundedSender<()>,
+        ) -> Result<Self::State, ActorProcessingErr> {
+            Ok(told)
+        }
+
+        async fn handle(
+            &self,
+            _myself: ActorRef<RaftMessage>,
+            message: RaftMessage,
+            told: &mut Self::State,
+        ) -> Result<(), ActorProcessingErr> {
+            assert!(matches!(message, RaftMessage::Wal));
+            Ok(told.send(())?)
+        }
+    }
+
+    /// Keeps what is sent.
+    #[derive(Default)]
+    struct Sent(Mutex<Vec<Message>>);
+
+    impl Transport for Sent {
+        fn send(&self, messages: Vec<Message>) {
+            self.0.lock().expect("not poisoned").extend(messages);
+        }
+
+        fn send_snapshot(&self, message: Message, source: SnapshotSource) {
+            NoTransport.send_snapshot(message, source);
+        }
+
+        fn reconfigured(&self, _conf_state: &ConfState) {}
+    }
+
+    #[tokio::test]
+    async fn it_rings_for_what_is_needed_and_keeps_the_rest_until_it_is() {
+        let (told, mut rings) = mpsc::unbounded_channel();
+        let (actor, _) = Actor::spawn(None, Ears, told).await.expect("starts");
+        let bell = Bell::new(&Bundle::new(), actor.clone()).expect("a pipe");
+        let sent = Arc::new(Sent::default());
+        let report = bell.report(sent.clone());
+        let persisted = |number| WalReport::Persisted(number, vec![Message::default()]);
+
+        // At first it is not known what is needed.
+        report(persisted(1));
+        rings.recv().await.expect("it rings");
+        assert_eq!(bell.take().len(), 1);
+
+        assert!(bell.listen(false).is_empty());
+        report(persisted(2));
+        let silence = timeout(Duration::from_millis(50), rings.recv()).await;
+        assert!(silence.is_err(), "it rang for what can wait");
+        assert_eq!(sent.0.lock().expect("not poisoned").len(), 2);
+
+        // Needed after all: it is there already, and what comes from here on is told.
+        let missed = bell.listen(true);
+        assert!(matches!(missed[..], [WalReport::Persisted(2, _)]));
+        report(persisted(3));
+        rings.recv().await.expect("it rings");
+
+        // Other reports cannot wait.
+        assert!(bell.listen(false).is_empty());
+        report(WalReport::NoSpace);
+        rings.recv().await.expect("it rings");
+        assert_eq!(bell.take().len(), 2);
+        actor.stop(None);
     }
 }

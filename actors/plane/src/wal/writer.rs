@@ -57,13 +57,22 @@ impl WalWriter {
     /// Hands over an append. It is persisted together with all others that wait by then.
     pub(crate) fn append(&self, append: Append, report: &Report) {
         self.waiting.lock().push(append);
-        self.retry(report);
+        if self.schedule(report) {
+            // Should there be no other processor for the log's thread, it goes first: what this one
+            // still has to do can be done while the disk writes.
+            std::thread::yield_now();
+        }
     }
 
     /// Tries again what waits.
     pub(crate) fn retry(&self, report: &Report) {
+        self.schedule(report);
+    }
+
+    /// Has the log's thread take what waits; `false` when it is going to anyway.
+    fn schedule(&self, report: &Report) -> bool {
         if self.waiting.scheduled.swap(true, Ordering::AcqRel) {
-            return;
+            return false;
         }
         let (waiting, persisted) = (self.waiting.clone(), report.clone());
         let job = move |log: &mut Log| {
@@ -74,6 +83,7 @@ impl WalWriter {
             Ok(())
         };
         self.start_log(job, report.clone(), |()| None);
+        true
     }
 
     /// Writes a snapshot in the background, from the persistent map: writes go on meanwhile.

@@ -57,6 +57,32 @@ async fn the_initial_list_is_followed_by_a_bookmark_and_the_changes() {
     assert_eq!(events.revision(), 1201);
 }
 
+/// A caller who was answered tells the watches, if it ever looks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_who_does_not_look_at_its_answer_keeps_nobody_waiting() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let running = Running::open(directory.path()).await;
+    let begin = running.put("first", "{}").await.expect("written");
+    let request = watch("", WatchStart::After(begin));
+    let subscribed = running.group.watch.subscribe(request).await;
+    let mut events = subscribed.expect("begins");
+    for name in ["kept", "dropped", "looked-at"] {
+        let mut writing = Box::pin(running.group.raft.propose(put(name, "{}")));
+        // It is asked, and then not looked at again.
+        assert!(futures::poll!(&mut writing).is_pending());
+        if name == "dropped" {
+            let committed = running.group.raft.snapshot_at_least(begin + 2);
+            committed.await;
+            drop(writing);
+        } else if name == "looked-at" {
+            writing.await.expect("written");
+        }
+        let next = tokio::time::timeout(Duration::from_secs(10), events.next());
+        let event = next.await.expect("it is told").expect("goes on");
+        assert!(matches!(event, WatchEvent::Added(o) if o.key == key(name)));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn selectors_make_objects_come_and_go() {
     let directory = tempfile::tempdir().expect("a directory");
