@@ -20,4 +20,4 @@ mod perform;
 mod watching;
 
 pub use actor::controller_child;
-pub(crate) use watching::{Followed, Followers, follow};
+pub(crate) use watching::{Followed, Selected, follow};

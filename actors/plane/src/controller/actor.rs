@@ -1,11 +1,11 @@
 //! The controller actor.
 
 use super::perform::{Refused, perform};
-use super::watching::{Followed, follow};
+use super::watching::{Followed, Selected, follow};
 use crate::events::EventSink;
 use crate::gateway::GatewayHandle;
 use futures::FutureExt;
-use kabuki_kit::{Alarm, ChildSpec, QueueConfig, Slot, Strand, WorkQueue};
+use kabuki_kit::{Alarm, ChildSpec, QueueConfig, Slot, WorkQueue};
 use kabuki_model::identity::Identity;
 use kabuki_model::request::ListRequest;
 use kabuki_model::{ObjectKey, Resource, StatusError};
@@ -60,9 +60,7 @@ struct ControllerState {
     queue: WorkQueue<ObjectKey, Instant>,
     alarm: Alarm,
     tasks: JoinSet<()>,
-    _watches: Vec<Strand>,
-    /// Passes on what they hear.
-    _hearing: JoinSet<()>,
+    _watches: JoinSet<()>,
 }
 
 /// What a supervisor starts for one core.
@@ -114,15 +112,15 @@ impl Actor for Controller {
             (!keys.is_empty()).then_some(keys)
         };
         let core = &self.core;
-        let selected = core.watches().into_iter().map(|resource| ListRequest {
-            fields: core.selects(&resource),
-            ..ListRequest::all(resource, None)
+        let selected = core.watches().into_iter().map(|resource| Selected {
+            list: ListRequest {
+                fields: core.selects(&resource),
+                ..ListRequest::all(resource, None)
+            },
+            known: Vec::new(),
         });
-        let followers = self.gateway.followers();
-        let selected = selected.collect();
-        let watches = follow(&self.api, followers, selected, &sink, heard, relisted);
-        let mut hearing = JoinSet::new();
-        hearing.spawn(async move {
+        let mut watches = follow(&self.api, selected.collect(), &sink, heard, relisted);
+        watches.spawn(async move {
             let mut batch = Vec::new();
             while changes.recv_many(&mut batch, DEPTH).await > 0 {
                 let message = ControllerMessage::Changed(std::mem::take(&mut batch));
@@ -141,7 +139,6 @@ impl Actor for Controller {
             alarm: Alarm::new(),
             tasks: JoinSet::new(),
             _watches: watches,
-            _hearing: hearing,
         })
     }
 

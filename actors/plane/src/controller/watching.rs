@@ -1,15 +1,15 @@
 //! Following several resources at once, for as long as the owner lives: each watch begins with
 //! the whole list, and begins again wherever it was lost.
 
-use kabuki_kit::{Bundle, Strand};
 use kabuki_model::request::ListRequest;
 use kabuki_model::watch::{WatchEvent, WatchRequest, WatchStart};
 use kabuki_model::{Resource, Stored};
 use kabuki_protocol::ApiHandle;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 /// What happened to an object that is followed.
 #[derive(Debug)]
@@ -23,7 +23,6 @@ pub(crate) struct Followed {
 }
 
 /// What a watch has told so far.
-#[derive(Default)]
 struct Known {
     objects: HashMap<Arc<str>, Arc<Stored>>,
     /// Whether there was a whole list.
@@ -33,45 +32,45 @@ struct Known {
 /// How long to wait before a lost watch is begun again.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// Who follows what: the followers of one resource share a task, so that a change wakes one task
-/// and not as many as there are followers. Cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Followers(Arc<Mutex<HashMap<Resource, Bundle>>>);
-
-impl Followers {
-    fn of(&self, resource: &Resource) -> Bundle {
-        let mut bundles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        bundles.entry(resource.clone()).or_default().clone()
-    }
+/// What is to be followed.
+pub(crate) struct Selected {
+    /// Which objects.
+    pub list: ListRequest,
+    /// Those that the follower knows already: it is told which of them have gone meanwhile.
+    pub known: Vec<Arc<Stored>>,
 }
 
-/// Follows what is `selected` until the result is dropped; `heard` makes of each change what `sink`
+/// Follows what is `selected` until the set is dropped; `heard` makes of each change what `sink`
 /// takes, if it is of interest, and `sink` waits when it must. The latest form of every object is
 /// remembered, so that a removal that happened while a watch was lost is still told. What came and
 /// went meanwhile is not: `relisted` is called after each list but the first.
 pub(crate) fn follow<T: Send + 'static>(
     api: &ApiHandle,
-    followers: &Followers,
-    selected: Vec<ListRequest>,
+    selected: Vec<Selected>,
     sink: &mpsc::Sender<T>,
     heard: impl Fn(Followed) -> Option<T> + Clone + Send + Sync + 'static,
     relisted: impl Fn(&Resource) + Clone + Send + Sync + 'static,
-) -> Vec<Strand> {
-    let follow_one = |selection: ListRequest| {
+) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    for Selected { list, known } in selected {
         let (api, sink) = (api.clone(), sink.clone());
         let (heard, relisted) = (heard.clone(), relisted.clone());
-        followers.of(&selection.resource).add(async move {
-            let mut known = Known::default();
+        tasks.spawn(async move {
+            let known = known.into_iter().map(|object| (object.uid.clone(), object));
+            let mut known = Known {
+                objects: known.collect(),
+                listed: false,
+            };
             loop {
-                follow_once(&api, &selection, &sink, &mut known, &heard, &relisted).await;
+                follow_once(&api, &list, &sink, &mut known, &heard, &relisted).await;
                 if sink.is_closed() {
                     return;
                 }
                 tokio::time::sleep(RETRY).await;
             }
-        })
-    };
-    selected.into_iter().map(follow_one).collect()
+        });
+    }
+    tasks
 }
 
 async fn follow_once<T: Send>(

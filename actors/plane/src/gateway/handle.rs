@@ -3,7 +3,6 @@
 use super::pages::Pages;
 use super::route::{Others, route};
 use super::{LocalApi, MAX_WRITES};
-use crate::controller::Followers;
 use crate::raft::RaftHandle;
 use crate::token::{Disbelief, Tokens};
 use crate::watch::WatchHandle;
@@ -43,7 +42,6 @@ pub struct GatewayHandle {
     pub(super) pages: Pages,
     others: Others,
     tokens: Tokens,
-    followers: Followers,
     /// Writes are only made while this server leads in this term.
     term: Option<u64>,
 }
@@ -58,7 +56,6 @@ impl GatewayHandle {
             pages: Pages::default(),
             others,
             tokens: Tokens::default(),
-            followers: Followers::default(),
             term: None,
         }
     }
@@ -70,11 +67,6 @@ impl GatewayHandle {
             term: Some(term),
             ..self.clone()
         }
-    }
-
-    /// Where this server's own parts follow resources.
-    pub(crate) fn followers(&self) -> &Followers {
-        &self.followers
     }
 
     /// The API under one identity.

@@ -2,11 +2,11 @@
 
 use super::message::{Placement, SchedulerMessage};
 use super::perform::{bind, complain};
-use crate::controller::{Followed, Followers, follow};
+use crate::controller::{Followed, Selected, follow};
 use crate::events::EventSink;
 use crate::gateway::GatewayHandle;
 use jiff::Timestamp;
-use kabuki_kit::{Alarm, ChildSpec, Slot, Strand};
+use kabuki_kit::{Alarm, ChildSpec, Slot};
 use kabuki_model::identity::Identity;
 use kabuki_model::request::{ListRequest, Request};
 use kabuki_model::{Resource, StatusError, Stored};
@@ -26,7 +26,6 @@ const DEPTH: usize = 1024;
 
 pub(super) struct Scheduler {
     pub(super) api: ApiHandle,
-    pub(super) followers: Followers,
     pub(super) events: EventSink,
 }
 
@@ -39,9 +38,7 @@ pub(super) struct SchedulerState {
     binding: bool,
     alarm: Alarm,
     tasks: JoinSet<()>,
-    watches: Vec<Strand>,
-    /// Passes on what they hear.
-    hearing: JoinSet<()>,
+    watches: JoinSet<()>,
 }
 
 /// What a supervisor starts.
@@ -50,7 +47,6 @@ pub fn scheduler_child(gateway: &GatewayHandle, events: &EventSink) -> ChildSpec
     ChildSpec::worker("scheduler", &Slot::new("scheduler"), move |_place| {
         let scheduler = Scheduler {
             api: gateway.api(Identity::scheduler()),
-            followers: gateway.followers().clone(),
             events: events.clone(),
         };
         (scheduler, ())
@@ -75,8 +71,7 @@ impl Actor for Scheduler {
             binding: false,
             alarm: Alarm::new(),
             tasks: JoinSet::new(),
-            watches: Vec::new(),
-            hearing: JoinSet::new(),
+            watches: JoinSet::new(),
         })
     }
 
@@ -113,20 +108,21 @@ impl Scheduler {
         state: &mut SchedulerState,
     ) -> Result<(), StatusError> {
         let now = Timestamp::now();
+        let mut selected = Vec::new();
         for resource in [Resource::NODES, Resource::PODS] {
-            let list = Request::List(ListRequest::all(resource, None));
-            let answer = self.api.request(list).await?;
-            for object in answer.into_list().unwrap_or_default().items {
-                state.apply(&object, false, now);
+            let list = ListRequest::all(resource, None);
+            let answer = self.api.request(Request::List(list.clone())).await?;
+            let known = answer.into_list().unwrap_or_default().items;
+            for object in &known {
+                state.apply(object, false, now);
             }
+            // What goes before the watch begins must not stay here for good.
+            selected.push(Selected { list, known });
         }
         let (sink, mut changes) = mpsc::channel::<Followed>(DEPTH);
-        let all = |resource| ListRequest::all(resource, None);
-        let selected = vec![all(Resource::NODES), all(Resource::PODS)];
-        state.watches = follow(&self.api, &self.followers, selected, &sink, Some, |_| {});
+        let mut watches = follow(&self.api, selected, &sink, Some, |_| {});
         let myself = myself.clone();
-        state.hearing = JoinSet::new();
-        state.hearing.spawn(async move {
+        watches.spawn(async move {
             let mut batch = Vec::new();
             while changes.recv_many(&mut batch, DEPTH).await > 0 {
                 if myself
@@ -137,6 +133,7 @@ impl Scheduler {
                 }
             }
         });
+        state.watches = watches;
         Ok(())
     }
 

@@ -26,6 +26,8 @@ struct State {
     watchers: Vec<(Resource, Events)>,
     /// Pods whose next binding is refused.
     unlucky: HashSet<String>,
+    /// It goes between the list and the watch.
+    leaving: Option<ObjectKey>,
     batches: Vec<usize>,
     complaints: usize,
 }
@@ -141,6 +143,10 @@ impl State {
                     if self.unlucky.remove(&*binding.pod.name) {
                         return Some(StatusError::conflict(&binding.pod, "bad luck"));
                     }
+                    let node = ObjectKey::new(Resource::NODES, "", &binding.node);
+                    if self.view.get(&node).is_none() {
+                        return Some(StatusError::not_found(&node));
+                    }
                     self.change(&binding.pod, |pod| {
                         pod["spec"]["nodeName"] = (*binding.node).into()
                     });
@@ -173,11 +179,19 @@ impl Api for World {
             let (sender, receiver) = mpsc::channel(4096);
             let resource = request.selection.resource;
             self.with(|state| {
+                if let Some(key) = state.leaving.take_if(|key| key.resource == resource) {
+                    state.view.remove(&key);
+                }
                 for object in state.view.scan(&resource, None, None) {
                     sender
                         .try_send(Ok(WatchEvent::Added(object.clone())))
                         .expect("room");
                 }
+                let end = WatchEvent::Bookmark {
+                    revision: state.view.revision(),
+                    initial_end: true,
+                };
+                sender.try_send(Ok(end)).expect("room");
                 state.watchers.push((resource, sender));
             });
             Ok(Watch::new(receiver))
@@ -188,7 +202,6 @@ impl Api for World {
 async fn start(world: &Arc<World>) -> ActorRef<super::message::SchedulerMessage> {
     let scheduler = Scheduler {
         api: world.clone(),
-        followers: crate::controller::Followers::default(),
         events: EventSink::default(),
     };
     Actor::spawn(None, scheduler, ()).await.expect("starts").0
@@ -200,6 +213,22 @@ fn node_of(pod: &Value) -> Option<&str> {
 
 fn complaint(pod: &Value) -> Option<&str> {
     pod["status"]["conditions"][0]["message"].as_str()
+}
+
+#[tokio::test]
+async fn a_node_that_goes_before_the_watch_begins_takes_no_pod_for_long() {
+    let world = World::new();
+    // The larger one would be preferred.
+    world.node("leaving", "8");
+    world.node("staying", "2");
+    let leaving = ObjectKey::new(Resource::NODES, "", "leaving");
+    world.with(|state| state.leaving = Some(leaving));
+    world.pod("early", "1", "default-scheduler");
+    let scheduler = start(&world).await;
+    world
+        .until("early", |pod| node_of(pod) == Some("staying"))
+        .await;
+    scheduler.stop(None);
 }
 
 #[tokio::test]

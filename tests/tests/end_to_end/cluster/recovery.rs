@@ -46,7 +46,16 @@ fn a_backup_makes_the_cluster_anew_when_everything_is_lost() {
             (last.trim() == "fresh=Running fresh=Running").then_some(())
         });
     }));
-    assert!(all.is_ok(), "{last}\n{}", fresh.log());
+    let told = || {
+        let said = |args: &[&str]| fresh.ok(args);
+        let pods = said(&["get", "pods,nodes", "-o", "yaml"]);
+        format!(
+            "{pods}\n{}\n{}",
+            said(&["get", "events"]),
+            said(&["actors"])
+        )
+    };
+    assert!(all.is_ok(), "{last}\n{}\n{}", told(), fresh.log());
 }
 
 #[test]

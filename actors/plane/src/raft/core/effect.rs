@@ -45,8 +45,8 @@ pub struct Append {
     pub hard_state: Option<HardState>,
     /// Another server's state takes the place of everything; before the entries.
     pub restart: Option<Box<Restart>>,
-    /// What others may only hear once it is durable, and no sooner or later: whoever makes it
-    /// durable sends them, to spare them the way back to here.
+    /// What others may hear as soon as this is durable, and no sooner. Whoever makes it durable sends
+    /// them, to spare them the way through the replica.
     pub messages: Vec<Message>,
 }
 
@@ -64,8 +64,8 @@ pub struct Restart {
 /// Something that the replica wants done.
 #[derive(Debug)]
 pub enum Effect {
-    /// Make this durable, then send its messages; and call `persisted`, at once
-    /// where [`Replica::waits_for_disk`](super::Replica::waits_for_disk) says so.
+    /// Make this durable, then send its messages, then call `persisted`; at once where
+    /// [`Replica::waits_for_disk`](super::Replica::waits_for_disk) says so.
     Append(Append),
     /// Send each message to the server that its `to` names.
     Send(Vec<Message>),
