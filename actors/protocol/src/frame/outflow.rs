@@ -11,8 +11,8 @@ use tokio::io::AsyncWrite;
 
 /// No more is handed to the stream at once, so that its progress shows.
 const WRITE_BYTES: usize = 64 << 10;
-/// A larger buffer is not kept when it is empty.
-const KEPT_BYTES: usize = 256 << 10;
+/// A larger buffer is not kept when it is empty: there may be thousands of quiet streams.
+const KEPT_BYTES: usize = 16 << 10;
 
 /// Frames on their way into a stream. Kept under a lock by those who write.
 pub struct Outflow {
