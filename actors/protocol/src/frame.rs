@@ -2,8 +2,10 @@
 //! message. A length beyond the limit ends the stream before anything is allocated.
 
 mod outflow;
+mod outlet;
 
 pub use outflow::Outflow;
+pub use outlet::{Outgoing, Outlet, Sending};
 
 use crate::session::MAX_FRAME_BYTES;
 use bytes::{Buf, BytesMut};

@@ -4,7 +4,7 @@
 
 use super::Services;
 use super::call::{Running, begin};
-use super::output::{Output, write_frames};
+use super::output::Output;
 use kabuki_kit::{ChildSpec, Restart, Slot};
 use kabuki_model::identity::Identity;
 use kabuki_protocol::frame::{FrameError, Frames};
@@ -114,7 +114,7 @@ impl Actor for Session {
         let mut tasks = JoinSet::new();
         tasks.spawn(read_frames(reader, myself.clone()));
         tasks.spawn(async move {
-            let why = write_frames(outgoing).await;
+            let why = outgoing.write().await;
             let _ = myself.cast(SessionMessage::Lost(why));
         });
         tracing::debug!(client.address = %args.peer, client.user = args.who.user, "session opened");

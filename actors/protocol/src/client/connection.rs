@@ -1,8 +1,9 @@
-//! One connection: a writer task, a reader task, and the table of open calls.
+//! One connection: a reader task, the table of open calls, and a writer task for what these do not
+//! write themselves.
 
 use super::{Failure, OpenError};
 use crate::api::{Api, Watch};
-use crate::frame::{self, FrameError, Frames};
+use crate::frame::{self, FrameError, Frames, Outflow, Outgoing, Outlet, Sending};
 use crate::node::{FromNode, NodeRequest, NodeStream, STREAM_DEPTH, ToNode};
 use crate::session::{Call, ClientFrame, INITIAL_CREDIT, Reply, ServerFrame, VERSION, VersionInfo};
 use futures::future::BoxFuture;
@@ -14,17 +15,12 @@ use kabuki_model::watch::{WatchEvent, WatchRequest};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
 /// Frames that wait for the socket; those who produce more wait.
 const FRAMES_AHEAD: usize = 64;
-/// Frames are written together up to about this many bytes.
-const TOGETHER_BYTES: usize = 64 << 10;
-/// How long the end of a connection may take to be said.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
 
 type Replies = mpsc::UnboundedSender<(bool, Result<Reply, StatusError>)>;
 
@@ -38,8 +34,7 @@ pub struct Client {
 
 struct Shared {
     next_id: AtomicU32,
-    /// Encoded by the caller, who is told of a frame that cannot be sent.
-    frames: mpsc::Sender<Vec<u8>>,
+    outlet: Outlet,
     calls: Mutex<Calls>,
 }
 
@@ -92,17 +87,17 @@ impl Client {
             Some(ServerFrame::Goodbye { reason }) => return Err(OpenError::Refused(reason)),
             _ => return Err(OpenError::NoProtocol),
         };
-        let (frames, outgoing) = mpsc::channel(FRAMES_AHEAD);
+        let (outlet, outgoing) = Outlet::new(writer, FRAMES_AHEAD);
         let shared = Arc::new(Shared {
             next_id: AtomicU32::new(1),
-            frames,
+            outlet,
             calls: Mutex::new(Calls {
                 open: HashMap::new(),
                 ended: None,
                 tasks: Vec::new(),
             }),
         });
-        let writing = tokio::spawn(write_frames(writer, outgoing, Arc::downgrade(&shared)));
+        let writing = tokio::spawn(write_frames(outgoing));
         let reading = tokio::spawn(read_frames(reader, Arc::downgrade(&shared)));
         shared.lock().tasks = vec![reading.abort_handle(), writing.abort_handle()];
         Ok(Self {
@@ -192,7 +187,7 @@ impl Client {
             input_credit,
             ended: false,
         };
-        handle.send(ClientFrame::Call { id, call }).await?;
+        self.shared.send(ClientFrame::Call { id, call }).await?;
         Ok(handle)
     }
 
@@ -236,15 +231,30 @@ impl Shared {
     fn lock(&self) -> std::sync::MutexGuard<'_, Calls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    async fn send(&self, frame: ClientFrame) -> Result<(), Failure> {
+        // Encoded here, so that the caller is told of a frame that cannot be sent.
+        let frame = encoded(&frame).map_err(Failure::Refused)?;
+        // Whoever else has a call may be woken at the same moment, and call again.
+        let sending = match self.lock().open.len() {
+            0 | 1 => Sending::Alone,
+            _ => Sending::Together,
+        };
+        let add = |flow: &mut Outflow| {
+            flow.add_frames(&frame);
+            Ok(())
+        };
+        match self.outlet.send(sending, add).await {
+            true => Ok(()),
+            false => {
+                let why = "the connection to the server is closed";
+                Err(Failure::NotSent(why.to_string()))
+            }
+        }
+    }
 }
 
 impl Handle {
-    async fn send(&self, frame: ClientFrame) -> Result<(), Failure> {
-        let frame = encoded(&frame).map_err(Failure::Refused)?;
-        let sent = self.shared.frames.send(frame).await;
-        sent.map_err(|_| Failure::NotSent("the connection to the server is closed".to_string()))
-    }
-
     /// The next reply, and whether more follows.
     pub(super) async fn next(&mut self) -> Result<(bool, Reply), Failure> {
         let Some((more, reply)) = self.replies.recv().await else {
@@ -260,7 +270,7 @@ impl Handle {
                 frames: 1,
             };
             // Where it cannot be sent any more, the next reply says so.
-            let _ = self.send(credit).await;
+            let _ = self.shared.send(credit).await;
         }
         reply.map(|reply| (more, reply)).map_err(Failure::Refused)
     }
@@ -270,14 +280,18 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.shared.lock().open.remove(&self.id);
         if !self.ended {
-            let frames = self.shared.frames.clone();
-            let Ok(cancel) = encoded(&ClientFrame::Cancel { id: self.id }) else {
-                return;
-            };
-            if let Err(mpsc::error::TrySendError::Full(cancel)) = frames.try_send(cancel)
+            let cancel = ClientFrame::Cancel { id: self.id };
+            let outlet = &self.shared.outlet;
+            if !outlet.try_send(Sending::Together, |flow| flow.add(&cancel))
+                && !outlet.is_closed()
                 && let Ok(runtime) = tokio::runtime::Handle::try_current()
             {
-                runtime.spawn(async move { frames.send(cancel).await });
+                let outlet = outlet.clone();
+                runtime.spawn(async move {
+                    outlet
+                        .send(Sending::Together, |flow| flow.add(&cancel))
+                        .await
+                });
             }
         }
     }
@@ -355,9 +369,9 @@ async fn run_stream(
     mut input: mpsc::Receiver<ToNode>,
     output: mpsc::Sender<FromNode>,
 ) {
-    let (id, frames, credit) = (
+    let (id, shared, credit) = (
         handle.id,
-        handle.shared.frames.clone(),
+        handle.shared.clone(),
         handle.input_credit.clone(),
     );
     let sending = async move {
@@ -366,10 +380,7 @@ async fn run_stream(
                 Ok(permit) => permit.forget(),
                 Err(_) => return,
             }
-            let Ok(input) = encoded(&ClientFrame::Input { id, chunk }) else {
-                return;
-            };
-            if frames.send(input).await.is_err() {
+            if shared.send(ClientFrame::Input { id, chunk }).await.is_err() {
                 return;
             }
         }
@@ -395,31 +406,9 @@ async fn run_stream(
     }
 }
 
-/// Writes all that waits at once: each write is a TLS record and a system call.
-async fn write_frames(
-    mut writer: impl AsyncWrite + Unpin,
-    mut outgoing: mpsc::Receiver<Vec<u8>>,
-    shared: Weak<Shared>,
-) {
-    while let Some(mut bytes) = outgoing.recv().await {
-        // First let those run who were woken together with the one that sent this.
-        let others = || Some(shared.upgrade()?.lock().open.len() > 1);
-        if others() == Some(true) {
-            tokio::task::yield_now().await;
-        }
-        while bytes.len() < TOGETHER_BYTES
-            && let Ok(next) = outgoing.try_recv()
-        {
-            bytes.extend_from_slice(&next);
-        }
-        if writer.write_all(&bytes).await.is_err() {
-            break;
-        }
-        if outgoing.is_empty() && writer.flush().await.is_err() {
-            break;
-        }
-    }
-    let _ = tokio::time::timeout(SHUTDOWN_LIMIT, writer.shutdown()).await;
+/// Writes what callers leave over. Why it ends the reader sees, too.
+async fn write_frames(outgoing: Outgoing) {
+    outgoing.write().await;
 }
 
 async fn read_frames(mut reader: Frames<impl AsyncRead + Unpin>, shared: Weak<Shared>) {
