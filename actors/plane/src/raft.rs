@@ -26,12 +26,15 @@ mod actor;
 mod bell;
 pub mod core;
 mod driver;
+#[cfg(test)]
+mod ears;
 mod error;
 mod handle;
 mod hands;
 mod herald;
 mod intake;
 mod message;
+mod reminder;
 mod transport;
 mod waiting;
 

@@ -54,6 +54,8 @@ pub(super) struct Server {
     pub life: u64,
     /// Appends up to this number are durable, and the replica has yet to hear it; else zero.
     pub reported: u64,
+    /// How often it asked to be reminded: the last time counts.
+    pub reminders: u64,
     /// It never runs again.
     pub gone: bool,
     /// Nothing happens here before.
@@ -75,6 +77,7 @@ impl Server {
         Self {
             replica: None,
             life: 0,
+            reminders: 0,
             reported: 0,
             gone: false,
             paused_until: Duration::ZERO,
@@ -294,6 +297,12 @@ impl World {
             self.call(id, |replica, out| replica.tick(out));
         }
         self.after(tick, Happening::Tick { id, life });
+    }
+
+    pub fn remind(&mut self, id: u64, number: u64) {
+        if self.servers.get(&id).is_some_and(|s| s.reminders == number) {
+            self.call(id, |replica, out| replica.remind(out));
+        }
     }
 
     /// Begins to write what waits, unless that is under way.

@@ -83,6 +83,14 @@ impl World {
                     let life = self.life(id);
                     self.after(after, Happening::Wake { id, life, ticket });
                 }
+                Effect::Remind { after } => {
+                    let late = self.random.micros(0, after.as_micros() as u64);
+                    if let Some(server) = self.servers.get_mut(&id) {
+                        server.reminders += 1;
+                        let (life, number) = (server.life, server.reminders);
+                        self.after(after + late, Happening::Remind { id, life, number });
+                    }
+                }
             }
         }
         if let Some(number) = early {

@@ -46,6 +46,11 @@ pub(super) enum Happening {
         life: u64,
         ticket: u64,
     },
+    Remind {
+        id: u64,
+        life: u64,
+        number: u64,
+    },
     PeerLost {
         id: u64,
         life: u64,
@@ -116,6 +121,7 @@ impl Happening {
             | Self::Saved { id, life, .. }
             | Self::Fetched { id, life, .. }
             | Self::Wake { id, life, .. }
+            | Self::Remind { id, life, .. }
             | Self::PeerLost { id, life, .. }
             | Self::Crash { id, life } => (*id, Some(*life)),
             Self::SnapshotSent { from, life, .. } => (*from, Some(*life)),
@@ -299,6 +305,7 @@ impl World {
             Happening::Saved { id, ok, .. } => self.saved(id, ok),
             Happening::Fetched { id, fetch, .. } => self.fetched(id, fetch),
             Happening::Wake { id, ticket, .. } => self.call(id, |r, out| r.wake(ticket, out)),
+            Happening::Remind { id, number, .. } => self.remind(id, number),
             Happening::PeerLost { id, peer, .. } => self.call(id, |r, out| r.peer_lost(peer, out)),
             Happening::Crash { id, .. } => self.crash_for_a_while(id, "while it writes"),
             Happening::SnapshotSent { from, to, ok, .. } => self.snapshot_sent(from, to, ok),

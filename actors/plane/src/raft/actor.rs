@@ -5,6 +5,7 @@ use super::driver::{DriveError, Driver};
 use super::handle::Shared;
 use super::hands::Later;
 use super::message::RaftMessage;
+use super::reminder::Reminder;
 use super::transport::Transport;
 use crate::wal::{WalMessage, WalReport};
 use crate::watch::WatchMessage;
@@ -57,10 +58,11 @@ impl Actor for Raft {
         let (recovered, wal) = attached.ok_or("the log was handed over already")?;
         let bell = Bell::new(&args.bundle, myself.clone())?;
         let report = bell.report(args.transport.clone());
+        let reminder = Reminder::new(&args.bundle, myself.clone())?;
         let later: Later = Box::new(move |after, message| {
             myself.send_after(after, move || message);
         });
-        let driver = Driver::start(args, recovered, wal, report, later)?;
+        let driver = Driver::start(args, recovered, wal, report, later, reminder)?;
         Ok(RaftState {
             driver,
             bell,

@@ -14,7 +14,8 @@
 //!   and each as a whole; then [`Replica::persisted`] is called with the number of the last;
 //! - may lose, repeat, delay and reorder the messages of [`Effect::Send`];
 //! - calls [`Replica::tick`] at an even pace ([`TICKS_PER_ELECTION`] of them make the shortest
-//!   election time-out), and [`Replica::wake`] when the time that [`Effect::Wake`] names is over;
+//!   election time-out), and [`Replica::wake`] and [`Replica::remind`] when the times that
+//!   [`Effect::Wake`] and [`Effect::Remind`] name are over;
 //! - tells a proposal, a read and a reconfiguration apart by a number of its choice, the token,
 //!   and gets exactly one answer for each;
 //! - after a crash makes a new replica from what was durable: [`Recovered`]. The snapshot is the

@@ -7,6 +7,7 @@ use super::handle::Shared;
 use super::hands::{Hands, Later};
 use super::herald::{Answer, Herald};
 use super::message::RaftMessage;
+use super::reminder::Reminder;
 use super::waiting::Waiting;
 use crate::wal::{Recovered, Report, WalReport, WalWriter};
 use kabuki_model::view::View as _;
@@ -54,6 +55,7 @@ impl Driver {
         wal: WalWriter,
         report: Report,
         later: Later,
+        reminder: Reminder,
     ) -> Result<Self, DriveError> {
         let shared = args.shared;
         let index = recovered.snapshot.position().index;
@@ -80,6 +82,7 @@ impl Driver {
             transport: args.transport,
             waiting: Waiting::default(),
             later,
+            reminder,
         };
         let core = Replica::start(config, recovered, &mut hands)?;
         // A snapshot after which nothing is known to be committed was not applied just now.
@@ -109,6 +112,7 @@ impl Driver {
             RaftMessage::SnapshotSent(to, ok) => core.snapshot_sent(to, ok, hands)?,
             RaftMessage::Tick => core.tick(hands)?,
             RaftMessage::Wake(ticket) => core.wake(ticket, hands)?,
+            RaftMessage::Remind => core.remind(hands)?,
             RaftMessage::Tell => hands.tell(),
             RaftMessage::RetryDisk => hands.wal.retry(&hands.report),
             RaftMessage::Unreachable(id) => core.unreachable(id, hands)?,

@@ -4,6 +4,7 @@ use super::core::{ApplyEffect, Effect, Effects, SaveSnapshot};
 use super::handle::Shared;
 use super::herald::Herald;
 use super::message::RaftMessage;
+use super::reminder::Reminder;
 use super::transport::{SnapshotSource, Transport};
 use super::waiting::Waiting;
 use crate::wal::{Report, WalReport, WalWriter};
@@ -31,6 +32,7 @@ pub(super) struct Hands {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) waiting: Waiting,
     pub(super) later: Later,
+    pub(super) reminder: Reminder,
 }
 
 impl Effects for Hands {
@@ -63,6 +65,7 @@ impl Effects for Hands {
             Effect::SaveSnapshot(save) => self.save_snapshot(save),
             Effect::Compact(index) => self.wal.compact(index, &self.report),
             Effect::Fetch(fetch) => self.wal.fetch(fetch, &self.report),
+            Effect::Remind { after } => self.reminder.set(after),
             Effect::Wake { after, ticket } => (self.later)(after, RaftMessage::Wake(ticket)),
         }
     }

@@ -24,6 +24,8 @@ pub(crate) enum RaftMessage {
     Tick,
     /// What the core asked to be woken for.
     Wake(u64),
+    /// The time is over after which the core asked to be reminded.
+    Remind,
     /// Callers who were answered should have told the watches.
     Tell,
     /// The disk was full a moment ago.

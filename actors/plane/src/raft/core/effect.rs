@@ -114,6 +114,12 @@ pub enum Effect {
         /// For `wake`.
         ticket: u64,
     },
+    /// Call `remind` when the time is over, or up to as much later. Asked for again before, it
+    /// counts from then.
+    Remind {
+        /// How long.
+        after: Duration,
+    },
 }
 
 /// What a batch of entries came to.

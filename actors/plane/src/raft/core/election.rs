@@ -175,7 +175,6 @@ impl Replica {
     /// # Errors
     /// A broken invariant.
     pub fn wake(&mut self, ticket: u64, out: &mut dyn Effects) -> Result<(), CoreError> {
-        self.wake_notices(ticket, out)?;
         let Some((expected, left)) = self.election.hurry else {
             return Ok(());
         };

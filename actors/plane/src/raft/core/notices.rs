@@ -16,8 +16,7 @@ use super::replica::{CoreError, Replica};
 use raft::eraftpb::{Message, MessageType};
 use std::time::Duration;
 
-/// How long a notice waits for the next entry. When another was committed meanwhile it waits once
-/// more.
+/// How long a notice waits for the next entry.
 const WAIT: Duration = Duration::from_millis(1);
 
 /// What the leader of a term was last told that this server has.
@@ -51,8 +50,8 @@ pub(super) struct Notices {
     waiting: bool,
     /// The commit index that was told to the others with entries.
     told: u64,
-    /// The ticket of a wake-up, and the commit index when it was asked for.
-    wake: Option<(u64, u64)>,
+    /// The commit index for which a reminder was asked for last.
+    reminded: u64,
 }
 
 impl Notices {
@@ -62,7 +61,7 @@ impl Notices {
             entries: 0,
             waiting: false,
             told: 0,
-            wake: None,
+            reminded: 0,
         }
     }
 }
@@ -92,15 +91,12 @@ impl Replica {
         self.node.skip_bcast_commit(more || self.notices.waiting);
     }
 
-    /// Asks to be woken when the others have yet to be told of something.
+    /// Asks to be reminded when the others have yet to be told of something.
     pub(super) fn remember_notices(&mut self, out: &mut dyn Effects) {
-        if self.notices.waiting && self.notices.wake.is_none() && self.owes_notices() {
-            let ticket = self.election.ticket();
-            self.notices.wake = Some((ticket, self.node.raft.raft_log.committed));
-            out.perform(Effect::Wake {
-                after: WAIT,
-                ticket,
-            });
+        let committed = self.node.raft.raft_log.committed;
+        if self.notices.waiting && self.notices.reminded != committed && self.owes_notices() {
+            self.notices.reminded = committed;
+            out.perform(Effect::Remind { after: WAIT });
         }
     }
 
@@ -109,22 +105,13 @@ impl Replica {
         self.leads() && self.notices.told < log.committed && log.committed == log.last_index()
     }
 
-    /// The time of an [`Effect::Wake`] is over, if it was one for notices.
-    pub(super) fn wake_notices(
-        &mut self,
-        ticket: u64,
-        out: &mut dyn Effects,
-    ) -> Result<(), CoreError> {
-        let Some((_, index)) = self
-            .notices
-            .wake
-            .take_if(|(expected, _)| *expected == ticket)
-        else {
-            return Ok(());
-        };
-        let committed = self.node.raft.raft_log.committed;
-        if self.owes_notices() && (committed == index || !self.notices.waiting) {
-            self.notices.told = committed;
+    /// The time of the last [`Effect::Remind`] is over.
+    ///
+    /// # Errors
+    /// A broken invariant.
+    pub fn remind(&mut self, out: &mut dyn Effects) -> Result<(), CoreError> {
+        if self.owes_notices() {
+            self.notices.told = self.node.raft.raft_log.committed;
             self.node.raft.bcast_append();
         }
         self.drive(out)

@@ -154,6 +154,7 @@ impl World {
         server.saving = None;
         server.fetches.clear();
         server.wakes.clear();
+        server.to_be_reminded = false;
         server.reported = 0;
     }
 
@@ -266,8 +267,11 @@ impl World {
             14 => self.deliver_snapshot(),
             15 => self.finish_files(id),
             16 => {
-                if let Some(ticket) = self.servers.get_mut(&id).and_then(|s| s.wakes.pop()) {
+                let server = self.servers.get_mut(&id).expect("it is known");
+                if let Some(ticket) = server.wakes.pop() {
                     self.call(id, |replica, out| replica.wake(ticket, out));
+                } else if std::mem::take(&mut server.to_be_reminded) {
+                    self.call(id, |replica, out| replica.remind(out));
                 }
             }
             17 => self.fetch(id),

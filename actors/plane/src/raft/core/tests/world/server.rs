@@ -16,6 +16,7 @@ pub(super) struct Server {
     pub(super) files: BTreeMap<u64, (Snapshot, ConfState)>,
     pub(super) fetches: VecDeque<Fetch>,
     pub(super) wakes: Vec<u64>,
+    pub(super) to_be_reminded: bool,
     /// Appends up to this number are durable, and the replica has yet to hear it; else zero.
     pub(super) reported: u64,
     pub(super) starts: u64,
@@ -51,6 +52,7 @@ impl Server {
             saving: None,
             fetches: VecDeque::new(),
             wakes: Vec::new(),
+            to_be_reminded: false,
             reported: 0,
             starts: 0,
         }
