@@ -226,3 +226,55 @@ impl std::fmt::Debug for Outgoing {
         write!(f, "Outgoing, {:?}", self.0.lock().flow)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Frames;
+
+    #[tokio::test]
+    async fn with_the_last_outlet_the_stream_ends_after_what_waits() {
+        let (near, far) = tokio::io::duplex(100);
+        let (outlet, outgoing) = Outlet::new(near, 2);
+        let add = |flow: &mut Outflow| flow.add(&vec![7u8; 300]);
+        assert!(outlet.try_send(Sending::Alone, add));
+        assert!(outlet.try_send(Sending::Together, add));
+        assert!(
+            !outlet.try_send(Sending::Together, add),
+            "there is room for two"
+        );
+        let (other, writing) = (outlet.clone(), tokio::spawn(outgoing.write()));
+        drop(outlet);
+        let mut frames = Frames::new(far);
+        for _ in 0..2 {
+            let frame: Vec<u8> = frames.next().await.expect("whole").expect("a frame");
+            assert_eq!(frame.len(), 300);
+        }
+        // All has left, so there is room again.
+        assert!(other.send(Sending::Last, add).await);
+        assert!(
+            !other.send(Sending::Alone, add).await,
+            "nothing follows the last"
+        );
+        drop(other);
+        let last: Option<Vec<u8>> = frames.next().await.expect("whole");
+        assert_eq!(last.expect("a frame").len(), 300);
+        assert!(frames.next::<Vec<u8>>().await.expect("in order").is_none());
+        assert_eq!(writing.await.expect("it ends"), "the session is over");
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_for_room_hear_that_the_writer_is_gone() {
+        let (near, _far) = tokio::io::duplex(10);
+        let (outlet, outgoing) = Outlet::new(near, 1);
+        let add = |flow: &mut Outflow| flow.add(&[7u8; 30]);
+        assert!(outlet.send(Sending::Alone, add).await);
+        let waiting = outlet.clone();
+        let waiting = tokio::spawn(async move { waiting.send(Sending::Alone, add).await });
+        tokio::task::yield_now().await;
+        drop(outgoing);
+        assert!(!waiting.await.expect("it ends"));
+        assert!(outlet.is_closed());
+        outlet.ended().await;
+    }
+}
