@@ -15,12 +15,15 @@ use kabuki_model::watch::{WatchEvent, WatchRequest};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
 /// Frames that wait for the socket; those who produce more wait.
 const FRAMES_AHEAD: usize = 64;
+/// How long the reader may take to see that nothing can be written any more.
+const READER_FIRST: Duration = Duration::from_secs(1);
 
 type Replies = mpsc::UnboundedSender<(bool, Result<Reply, StatusError>)>;
 
@@ -97,7 +100,7 @@ impl Client {
                 tasks: Vec::new(),
             }),
         });
-        let writing = tokio::spawn(write_frames(outgoing));
+        let writing = tokio::spawn(write_frames(outgoing, Arc::downgrade(&shared)));
         let reading = tokio::spawn(read_frames(reader, Arc::downgrade(&shared)));
         shared.lock().tasks = vec![reading.abort_handle(), writing.abort_handle()];
         Ok(Self {
@@ -157,12 +160,7 @@ impl Client {
     /// Ends the connection at once, whatever the other side does; every open call fails with
     /// `why`.
     pub fn abandon(&self, why: &str) {
-        let mut calls = self.shared.lock();
-        calls.ended.get_or_insert_with(|| why.to_string());
-        calls.open.clear();
-        for task in calls.tasks.drain(..) {
-            task.abort();
-        }
+        self.shared.abandon(why);
     }
 
     pub(super) async fn call(&self, call: Call) -> Result<Handle, Failure> {
@@ -230,6 +228,15 @@ impl Drop for Shared {
 impl Shared {
     fn lock(&self) -> std::sync::MutexGuard<'_, Calls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn abandon(&self, why: &str) {
+        let mut calls = self.lock();
+        calls.ended.get_or_insert_with(|| why.to_string());
+        calls.open.clear();
+        for task in calls.tasks.drain(..) {
+            task.abort();
+        }
     }
 
     async fn send(&self, frame: ClientFrame) -> Result<(), Failure> {
@@ -406,9 +413,14 @@ async fn run_stream(
     }
 }
 
-/// Writes what callers leave over. Why it ends the reader sees, too.
-async fn write_frames(outgoing: Outgoing) {
-    outgoing.write().await;
+/// Writes what callers leave over. Why it ends the reader may know better; but when the server is
+/// silent, it knows nothing.
+async fn write_frames(outgoing: Outgoing, shared: Weak<Shared>) {
+    let why = outgoing.write().await;
+    tokio::time::sleep(READER_FIRST).await;
+    if let Some(shared) = shared.upgrade() {
+        shared.abandon(&format!("the connection to the server failed: {why}"));
+    }
 }
 
 async fn read_frames(mut reader: Frames<impl AsyncRead + Unpin>, shared: Weak<Shared>) {
@@ -446,5 +458,37 @@ async fn read_frames(mut reader: Frames<impl AsyncRead + Unpin>, shared: Weak<Sh
         let mut calls = shared.lock();
         calls.ended.get_or_insert(why);
         calls.open.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_takes_nothing_ends_the_calls() {
+        let (near, far) = tokio::io::duplex(100);
+        let (mut read, mut write) = tokio::io::split(far);
+        let server = async {
+            let hello: Option<ClientFrame> = frame::read(&mut read).await.expect("reads");
+            assert!(matches!(hello, Some(ClientFrame::Hello { .. })));
+            let node = "n1".to_string();
+            let version = VERSION;
+            let welcome = ServerFrame::Welcome { version, node };
+            frame::write(&mut write, &welcome).await.expect("writes");
+        };
+        let (client, ()) = tokio::join!(Client::open(near, "test"), server);
+        let client = client.expect("it is welcome");
+        // The first frames fill the way to the server, which reads nothing any more.
+        let calls = (0..20).map(|_| client.version());
+        for outcome in futures::future::join_all(calls).await {
+            let error = outcome.expect_err("nobody answers").to_string();
+            assert!(error.contains("does not read"), "{error}");
+        }
+        assert!(
+            client
+                .ended()
+                .is_some_and(|why| why.contains("does not read"))
+        );
     }
 }
