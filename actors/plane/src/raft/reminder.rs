@@ -81,25 +81,33 @@ impl Reminder {
 mod tests {
     use super::*;
     use crate::raft::ears::ears;
+    use rustix::time::timerfd_gettime;
     use tokio::time::{sleep, timeout};
 
     #[tokio::test]
-    async fn it_fires_once_after_it_was_set_for_the_last_time() {
+    async fn it_is_pushed_on_each_time_and_fires_after_the_last() {
         let (actor, mut heard) = ears().await;
         let mut reminder = Reminder::new(&Bundle::new(), actor.clone()).expect("a timer");
-        let moment = Duration::from_millis(100);
-        let mut last = Instant::now();
-        for _ in 0..8 {
-            last = Instant::now();
+        let moment = Duration::from_millis(20);
+        let sets = 8;
+        for _ in 0..sets {
+            let before = Instant::now();
             reminder.set(moment);
-            sleep(moment / 4).await;
+            let left = timerfd_gettime(&reminder.timer)
+                .expect("it is set")
+                .it_value;
+            let left = Duration::new(left.tv_sec as u64, left.tv_nsec as u32);
+            assert!(left + before.elapsed() >= moment, "too early: {left:?}");
+            sleep(moment / 2).await;
         }
-        let message = timeout(10 * moment, heard.recv()).await;
-        assert!(matches!(message, Ok(Some(RaftMessage::Remind))));
-        assert!(last.elapsed() >= moment, "too early");
-        let more = timeout(3 * moment, heard.recv()).await;
-        assert!(more.is_err(), "it fired twice");
-        reminder.set(Duration::from_millis(1));
+        // Once, unless this test was held up between two of them.
+        let mut fired = 0;
+        while let Ok(message) = timeout(5 * moment, heard.recv()).await {
+            assert!(matches!(message, Some(RaftMessage::Remind)));
+            fired += 1;
+        }
+        assert!((1..=sets).contains(&fired), "{fired} times");
+        reminder.set(moment);
         heard.recv().await.expect("it fires again");
         actor.stop(None);
     }

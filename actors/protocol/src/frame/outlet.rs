@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::AsyncWrite;
 use tokio::sync::{Notify, Semaphore, watch};
 
-/// An other side that takes nothing for so long is gone.
+/// When the other side takes nothing for so long, it is gone.
 const STALLED: Duration = Duration::from_secs(60);
 /// How long the end of a connection may take to be said.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
