@@ -81,22 +81,17 @@ fn phase(pod: &Pod, state: &PodState) -> String {
     let policy = pod.spec.as_ref().and_then(|s| s.restart_policy.as_deref());
     let (mut waiting, mut running, mut stopped, mut succeeded) = (0, 0, 0, 0);
     for container in state.containers.iter().filter(|c| c.role == Role::Main) {
-        let ended = match &container.life {
+        match &container.life {
             // Its `postStart` hook is part of its start.
-            Life::Running { .. } if !container.is_settled() => container.last.as_ref(),
-            Life::Running { .. } => {
-                running += 1;
-                continue;
-            }
-            Life::Ended(ended) => Some(ended),
-            _ => container.last.as_ref(),
-        };
-        match ended {
-            None => waiting += 1,
-            Some(ended) => {
+            Life::Running { .. } if container.is_settled() => running += 1,
+            Life::Ended(ended) => {
                 stopped += 1;
                 succeeded += usize::from(ended.exit_code == 0);
             }
+            // Only one that is to run again is more than its last end: whatever the pod's own
+            // policy says, its phase cannot be final yet.
+            _ if container.last.is_some() => running += 1,
+            _ => waiting += 1,
         }
     }
     let always = matches!(policy, None | Some("Always"));

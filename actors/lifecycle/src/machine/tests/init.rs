@@ -91,6 +91,7 @@ fn a_container_may_have_a_restart_policy_of_its_own() {
     let mut world = World::running(own);
     world.exits(0, 42);
     assert!(world.begins("web"));
+    assert_eq!(world.phase(), "Running", "it is to run again");
     world.runs(1);
     world.exits(1, 1);
     assert_eq!(world.phase(), "Failed");
@@ -108,6 +109,11 @@ fn a_container_may_have_a_restart_policy_of_its_own() {
     let mut world = World::running(own);
     world.exits(0, 1);
     assert!(world.begins("web"));
+    assert_eq!(
+        world.phase(),
+        "Running",
+        "the pod's own policy does not matter"
+    );
     world.runs(1);
     world.exits(1, 0);
     assert_eq!(world.phase(), "Succeeded");

@@ -27,6 +27,8 @@ struct Node {
     /// Containers whose newest instance could not be started: since when, and how often in a row.
     unstartable: BTreeMap<String, (Timestamp, u32)>,
     torn_down: bool,
+    /// The phase that people were told last.
+    phase: String,
 }
 
 impl Node {
@@ -44,7 +46,9 @@ impl Node {
         "containers": [
             {"name": "a", "image": "x", "readinessProbe": command, "livenessProbe": command,
                 "resizePolicy": [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]},
-            {"name": "b", "image": "y", "lifecycle": hooks},
+            {"name": "b", "image": "y", "lifecycle": hooks, "restartPolicy": policy,
+                "restartPolicyRules": [{"action": "Restart",
+                    "exitCodes": {"operator": "In", "values": [1]}}]},
         ]});
         let machine = PodMachine::new(typed(&pod(spec)), Host::default(), now);
         let (open, live, made, hooks, unstartable) = Default::default();
@@ -57,6 +61,7 @@ impl Node {
             hooks,
             unstartable,
             torn_down: false,
+            phase: String::new(),
         };
         let effects = node.machine.start(now);
         node.take(effects);
@@ -355,7 +360,30 @@ impl Node {
         self.tell(Fact::Woken);
     }
 
-    fn check(&self) {
+    /// All goes well until the containers that the pod is for run.
+    fn begin_well(&mut self) {
+        for _ in 0..100 {
+            if !self.open.is_empty() {
+                self.settle(0, true);
+            } else if self.live.len() < 3 {
+                let first = Instance {
+                    container: "first".to_string(),
+                    attempt: 0,
+                };
+                let second = Instance {
+                    container: "second".to_string(),
+                    attempt: 0,
+                };
+                self.exit(&first, 0);
+                self.exit(&second, 0);
+                self.probe(0, true);
+            }
+            self.check();
+        }
+        assert_eq!(self.phase, "Running");
+    }
+
+    fn check(&mut self) {
         self.check_status();
         for container in &self.machine.state().containers {
             let made = self.made.get(&container.name).copied().unwrap_or(0);
@@ -408,9 +436,13 @@ proptest! {
     #[test]
     fn whatever_happens_a_deleted_pod_ends_and_nothing_runs_twice(
         policy in prop_oneof![Just("Always"), Just("OnFailure"), Just("Never")],
+        begins_well in any::<bool>(),
         steps in prop::collection::vec(step(), 0..120),
     ) {
         let mut node = Node::new(policy);
+        if begins_well {
+            node.begin_well();
+        }
         for step in steps {
             match step {
                 Step::Settle(pick, well) => node.settle(pick, well),

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::ContainerStateTerminated;
 
 impl Node {
     /// What people read agrees with itself and with what runs.
-    pub(super) fn check_status(&self) {
+    pub(super) fn check_status(&mut self) {
         // Of one that has ended nothing is reported any more.
         if self.machine.is_finished() {
             return;
@@ -42,6 +42,9 @@ impl Node {
                 _ => {}
             }
         }
+        if matches!(self.phase.as_str(), "Succeeded" | "Failed") {
+            assert_eq!(phase, self.phase, "a final phase is final");
+        }
         if matches!(phase, "Succeeded" | "Failed") {
             assert!(self.live.values().all(|runs| !runs), "it is over and runs");
             assert!(!condition("Ready") && !condition("ContainersReady"));
@@ -54,6 +57,7 @@ impl Node {
             assert!(staying.clone().all(|c| c.ready && c.started == Some(true)));
             assert!(condition("Initialized") && condition("ContainersReady"));
         }
+        self.phase = phase.to_string();
     }
 }
 
