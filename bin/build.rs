@@ -26,6 +26,7 @@ fn main() {
             "-Cpanic=abort",
             "-Cstrip=symbols",
             "-Clto=fat",
+            "-Ccodegen-units=1",
         ])
         .args(["-Ctarget-feature=+crt-static", "-Crelocation-model=static"])
         .arg("-o")

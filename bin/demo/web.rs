@@ -5,7 +5,7 @@
 //! first process of a container must do by itself.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,8 @@ fn main() {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim().to_string();
     let message = std::env::var("MESSAGE").unwrap_or_else(|_| "Hello from Kabuki".to_string());
-    let listener = match TcpListener::bind(("0.0.0.0", port)) {
+    // A name to look up would bring in the C library's resolver, which is larger than all else.
+    let listener = match TcpListener::bind(SocketAddr::from(([0, 0, 0, 0], port))) {
         Ok(listener) => listener,
         Err(error) => {
             eprintln!("cannot listen on port {port}: {error}");
