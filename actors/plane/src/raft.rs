@@ -23,6 +23,7 @@
 //! Not known here: what is in an object.
 
 mod actor;
+mod awake;
 mod bell;
 pub mod core;
 mod driver;
@@ -72,6 +73,9 @@ pub struct RaftConfig {
     pub propose_limit: Duration,
     /// How long a read barrier may take, elections included.
     pub read_limit: Duration,
+    /// Whether the machine's processors are kept from halting while entries follow each other
+    /// closely and other servers take part.
+    pub keep_awake: bool,
 }
 
 /// What an empty directory becomes.
@@ -110,6 +114,7 @@ impl RaftConfig {
             snapshot_commands: 50_000,
             propose_limit: Duration::from_secs(10),
             read_limit: Duration::from_secs(5),
+            keep_awake: true,
         }
     }
 }

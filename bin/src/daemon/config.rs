@@ -65,13 +65,28 @@ pub struct NodeArgs {
     /// How long a node may be silent before it counts as not ready; for servers [default: 5s]
     #[arg(long, value_name = "DURATION")]
     pub node_monitor_grace_period: Option<SignedDuration>,
+    /// Whether servers keep the machine's processors from halting while writes follow each other
+    /// closely: fast answers (busy), or power saved (never) [default: busy]
+    #[arg(long, value_name = "busy|never", hide_possible_values = true)]
+    pub keep_awake: Option<KeepAwake>,
     /// A YAML file with the same settings (name, dataDir, listen, podCidr, serviceCidr, network,
-    /// labels, taints, systemReserved, kubeReserved, clusterDomain), maxPods, dns with upstreams,
-    /// stubDomains and clients, and the keys of kubelet's configuration for eviction, image
-    /// collection, container logs, static pods (staticPodPath) and exclusive processors
+    /// keepAwake, labels, taints, systemReserved, kubeReserved, clusterDomain), maxPods, dns with
+    /// upstreams, stubDomains and clients, and the keys of kubelet's configuration for eviction,
+    /// image collection, container logs, static pods (staticPodPath) and exclusive processors
     /// (cpuManagerPolicy, reservedSystemCPUs); flags win
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// When a server keeps the machine's processors from halting.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeepAwake {
+    /// While writes follow each other closely.
+    #[default]
+    Busy,
+    /// At no time.
+    Never,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -83,6 +98,7 @@ struct File {
     pod_cidr: Option<String>,
     service_cidr: Option<String>,
     network: Option<NetworkMode>,
+    keep_awake: Option<KeepAwake>,
     max_pods: Option<u32>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
@@ -118,6 +134,8 @@ pub struct Config {
     pub service_cidr: String,
     /// How other nodes' pods are reached.
     pub network: NetworkMode,
+    /// Whether the machine's processors are kept from halting while writes follow each other closely.
+    pub keep_awake: KeepAwake,
     /// How long a node may be silent; `None` is the control plane's default.
     pub node_grace: Option<SignedDuration>,
     /// How many pods the node takes; `None` is the agent's default.
@@ -176,6 +194,7 @@ impl Config {
                 .or(file.service_cidr)
                 .unwrap_or_else(|| "10.96.0.0/16".into()),
             network: args.network.or(file.network).unwrap_or_default(),
+            keep_awake: args.keep_awake.or(file.keep_awake).unwrap_or_default(),
             node_grace: args.node_monitor_grace_period,
             max_pods: file.max_pods,
             own: Own::settle(&args.own, own)?,
@@ -255,6 +274,7 @@ mod tests {
             pod_cidr: None,
             service_cidr: None,
             network: None,
+            keep_awake: None,
             own: OwnArgs::default(),
             names: NamesArgs::default(),
             node_monitor_grace_period: None,
@@ -280,6 +300,28 @@ mod tests {
         assert_eq!(config.own.labels["rack"], "7");
         assert_eq!(config.own.taints[0].key, "a");
         assert_eq!(config.own.reserved[0].memory, 1 << 30);
+    }
+
+    #[test]
+    fn processors_are_kept_awake_while_it_is_busy_unless_told_otherwise() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("node.yaml");
+        let with = |text: &str, flag: Option<KeepAwake>| {
+            std::fs::write(&path, text).expect("writes");
+            let given = NodeArgs {
+                config: Some(path.clone()),
+                keep_awake: flag,
+                ..args()
+            };
+            Config::settle(given).map(|c| c.keep_awake)
+        };
+        assert_eq!(with("{}", None).expect("is fine"), KeepAwake::Busy);
+        let never = "keepAwake: never\n";
+        assert_eq!(with(never, None).expect("is fine"), KeepAwake::Never);
+        let flag = Some(KeepAwake::Busy);
+        assert_eq!(with(never, flag).expect("is fine"), KeepAwake::Busy);
+        let wrong = with("keepAwake: always\n", None).expect_err("there is no such time");
+        assert!(format!("{wrong:#}").contains("always"), "{wrong:#}");
     }
 
     #[test]

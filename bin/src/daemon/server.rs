@@ -1,6 +1,6 @@
 //! A node that holds the state: control plane, sessions with other members, and the agent.
 
-use super::config::Config;
+use super::config::{Config, KeepAwake};
 use super::http::HttpDoor;
 use super::membership::Membership;
 use super::node::{self, Parts};
@@ -71,7 +71,10 @@ pub async fn assemble(
     let plane = Plane::new(PlaneArgs {
         data_dir: config.data_dir.clone(),
         member: member.clone(),
-        raft: RaftConfig::server(id, membership.start()),
+        raft: RaftConfig {
+            keep_awake: config.keep_awake == KeepAwake::Busy,
+            ..RaftConfig::server(id, membership.start())
+        },
         credentials: credentials.clone(),
         boot,
         node_grace: config.node_grace,

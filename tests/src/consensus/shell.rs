@@ -83,6 +83,8 @@ impl World {
                     let life = self.life(id);
                     self.after(after, Happening::Wake { id, life, ticket });
                 }
+                // Time passes only while something happens.
+                Effect::KeepAwake(_) => {}
                 Effect::Remind { after } => {
                     let late = self.random.micros(0, after.as_micros() as u64);
                     if let Some(server) = self.servers.get_mut(&id) {

@@ -65,6 +65,7 @@ mod entry;
 mod logger;
 mod membership;
 mod notices;
+mod pace;
 mod reads;
 mod ready;
 mod replica;

@@ -1,6 +1,7 @@
 //! The shell around the core: messages in, the core's effects out through the [`Hands`].
 
 use super::actor::RaftArgs;
+use super::awake::Awake;
 use super::core::{CoreError, Leadership, Proposed, Replica, ReplicaConfig};
 use super::error::RaftError;
 use super::handle::Shared;
@@ -73,6 +74,7 @@ impl Driver {
             snapshot_commands: shared.config.snapshot_commands,
             close_entries: CLOSE_ENTRIES,
         };
+        let awake = Awake::new(shared.config.keep_awake);
         let mut hands = Hands {
             shared,
             herald,
@@ -83,6 +85,7 @@ impl Driver {
             waiting: Waiting::default(),
             later,
             reminder,
+            awake,
         };
         let core = Replica::start(config, recovered, &mut hands)?;
         // A snapshot after which nothing is known to be committed was not applied just now.

@@ -1,5 +1,6 @@
 //! Performs what the core wants done.
 
+use super::awake::Awake;
 use super::core::{ApplyEffect, Effect, Effects, SaveSnapshot};
 use super::handle::Shared;
 use super::herald::Herald;
@@ -33,6 +34,7 @@ pub(super) struct Hands {
     pub(super) waiting: Waiting,
     pub(super) later: Later,
     pub(super) reminder: Reminder,
+    pub(super) awake: Awake,
 }
 
 impl Effects for Hands {
@@ -66,6 +68,7 @@ impl Effects for Hands {
             Effect::Compact(index) => self.wal.compact(index, &self.report),
             Effect::Fetch(fetch) => self.wal.fetch(fetch, &self.report),
             Effect::Remind { after } => self.reminder.set(after),
+            Effect::KeepAwake(awake) => self.awake.keep(awake),
             Effect::Wake { after, ticket } => (self.later)(after, RaftMessage::Wake(ticket)),
         }
     }

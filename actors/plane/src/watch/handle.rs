@@ -16,13 +16,9 @@ use kabuki_store::HistoryLimits;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::mpsc;
 
 /// How long a subscriber waits for a restart of the group.
 const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(5);
-
-/// Events between the subscription's outbox and a reader that takes many at once.
-const PASSED_ON_AT_ONCE: usize = 64;
 
 /// The bounds of watching.
 #[derive(Debug, Clone, Copy)]
@@ -116,29 +112,6 @@ impl WatchHandle {
     /// the same order, none lost, none twice.
     pub async fn resuming(&self, request: WatchRequest) -> Result<ResumingWatch, StatusError> {
         ResumingWatch::begin(self.clone(), request).await
-    }
-
-    /// A resuming watch behind the interface that those outside of this process have too. It
-    /// costs a task of its own; dropping the watch ends it.
-    pub async fn watch(
-        &self,
-        request: WatchRequest,
-    ) -> Result<kabuki_protocol::Watch, StatusError> {
-        let mut events = self.resuming(request).await?;
-        let (sender, receiver) = mpsc::channel(PASSED_ON_AT_ONCE);
-        tokio::spawn(async move {
-            loop {
-                let event = tokio::select! {
-                    event = events.next() => event,
-                    () = sender.closed() => return,
-                };
-                let last = event.is_err();
-                if sender.send(event).await.is_err() || last {
-                    return;
-                }
-            }
-        });
-        Ok(kabuki_protocol::Watch::new(receiver))
     }
 
     pub(crate) fn slot(&self) -> &Slot<WatchMessage> {

@@ -120,6 +120,9 @@ pub enum Effect {
         /// How long.
         after: Duration,
     },
+    /// Entries follow each other closely from now on: keep the processors from halting between them;
+    /// or no longer.
+    KeepAwake(bool),
 }
 
 /// What a batch of entries came to.

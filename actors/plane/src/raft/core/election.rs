@@ -123,6 +123,9 @@ impl Replica {
         }
         self.after_tick(led);
         self.tick_notices();
+        if let Some(close) = self.pace.tick(self.alone()) {
+            out.perform(Effect::KeepAwake(close));
+        }
         self.tick_reads();
         self.expire_transfers();
         self.leave_joint()?;

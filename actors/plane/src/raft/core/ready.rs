@@ -60,6 +60,9 @@ impl Replica {
         self.unpersisted.push_back(unpersisted);
         self.send_as_leader(at_once, out);
         if appended {
+            if !append.entries.is_empty() {
+                self.pace.wrote();
+            }
             // The commit index alone need not be durable: it goes along with the next entries.
             append.hard_state = Some(self.node.store().hard_state().clone());
             append.messages = self.take_promises();

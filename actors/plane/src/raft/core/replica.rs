@@ -7,6 +7,7 @@ use super::entry::{self, ENTRY_VERSION, EntryError, OLDEST_ENTRY_VERSION};
 use super::logger;
 use super::membership::{Contacts, Reconfiguring};
 use super::notices::{Notices, Promised};
+use super::pace::Pace;
 use super::reads::Reads;
 use super::snapshots::{Incoming, Saving};
 use super::storage::LogStorage;
@@ -37,8 +38,8 @@ pub struct ReplicaConfig {
     pub snapshot_bytes: u64,
     /// Commands (at least) between two snapshots.
     pub snapshot_commands: u64,
-    /// After a tick with at least so many entries of a leader, the next is expected soon, and what is
-    /// committed is told together with it.
+    /// After a tick with at least so many entries the next is expected soon: what is committed is
+    /// told together with it, and the machine is to stay awake until then.
     pub close_entries: u32,
 }
 
@@ -74,6 +75,7 @@ pub struct Replica {
     pub(super) unpersisted: VecDeque<Unpersisted>,
     pub(super) promised: Promised,
     pub(super) notices: Notices,
+    pub(super) pace: Pace,
     pub(super) election: Election,
     pub(super) reads: Reads,
     pub(super) contacts: Contacts,
@@ -156,6 +158,7 @@ impl Replica {
             unpersisted: VecDeque::new(),
             promised: Promised::default(),
             notices: Notices::new(config.close_entries),
+            pace: Pace::new(config.close_entries),
             election: Election::new(config.seed),
             reads: Reads::new(id, config.seed),
             contacts: Contacts::default(),

@@ -69,6 +69,25 @@ fn notices_wait_for_entries_that_follow_closely() {
 }
 
 #[test]
+fn all_servers_stay_awake_while_entries_follow_closely() {
+    let most_awake = |seed| {
+        let mut world = World::of(3, seed, Faults::NONE);
+        let leader = world.settle();
+        let mut most = 0;
+        for n in 0..100 {
+            let token = world.propose(leader, &format!("c{n}"));
+            world.run_until("the answer", |world| {
+                world.acknowledged.contains_key(&token)
+            });
+            most = most.max(world.awake());
+        }
+        world.run_until("sleep", |world| world.awake() == 0);
+        most
+    };
+    assert_eq!((most_awake(1), most_awake(2)), (0, 3));
+}
+
+#[test]
 fn a_seed_replays_step_by_step() {
     let run = |seed| {
         let mut world = World::of(3, seed, Faults::ALL);

@@ -155,6 +155,7 @@ impl World {
         server.fetches.clear();
         server.wakes.clear();
         server.to_be_reminded = false;
+        server.awake = false;
         server.reported = 0;
     }
 
@@ -441,6 +442,11 @@ impl World {
         let down = self.servers.iter().filter(|(_, s)| s.replica.is_none());
         let down: Vec<u64> = down.map(|(id, _)| *id).collect();
         down.into_iter().for_each(|id| self.start(id));
+    }
+
+    /// How many are kept awake.
+    pub(super) fn awake(&self) -> usize {
+        self.servers.values().filter(|s| s.awake).count()
     }
 
     /// Runs until somebody leads and all who run have applied the same; the leader.

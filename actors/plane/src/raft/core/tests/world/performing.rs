@@ -36,6 +36,7 @@ impl World {
                 Effect::Fetch(fetch) => server.fetches.push_back(fetch),
                 Effect::Wake { ticket, .. } => server.wakes.push(ticket),
                 Effect::Remind { .. } => server.to_be_reminded = true,
+                Effect::KeepAwake(awake) => server.awake = awake,
                 Effect::Refused { tokens, error } => {
                     let refused = tokens.into_iter().map(|token| (token, error.clone()));
                     self.refused.extend(refused);

@@ -17,6 +17,8 @@ pub(super) struct Server {
     pub(super) fetches: VecDeque<Fetch>,
     pub(super) wakes: Vec<u64>,
     pub(super) to_be_reminded: bool,
+    /// Its processors are kept from halting.
+    pub(super) awake: bool,
     /// Appends up to this number are durable, and the replica has yet to hear it; else zero.
     pub(super) reported: u64,
     pub(super) starts: u64,
@@ -53,6 +55,7 @@ impl Server {
             fetches: VecDeque::new(),
             wakes: Vec::new(),
             to_be_reminded: false,
+            awake: false,
             reported: 0,
             starts: 0,
         }
