@@ -6,7 +6,9 @@
 //! same load of the same process, and take turns. etcd is compared with twice: with mutual TLS
 //! between members and with clients, which is what sessions have and how a cluster of Kubernetes
 //! runs it, and without any. What differs still: a put is an `Update` of a whole ConfigMap, which is
-//! authorized, validated and put in order, while etcd stores bytes without looking at them.
+//! authorized, validated and put in order, while etcd stores bytes without looking at them. And our
+//! servers keep the processors from halting while they are busy, which etcd's members do not:
+//! `KEEP_AWAKE=never` says how much that is.
 
 mod credentials;
 mod etcd;
@@ -79,7 +81,8 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let cluster = Cluster::start(3, 0);
+    let when = std::env::var("KEEP_AWAKE").unwrap_or_else(|_| "busy".to_string());
+    let cluster = Cluster::start_with(3, 0, &["--keep-awake", &when]);
     let mut servers = vec![1, 2, 3];
     let leader = cluster.leader();
     servers.swap(0, leader - 1);

@@ -68,7 +68,12 @@ pub fn address(number: usize) -> String {
 impl Cluster {
     /// A cluster of so many servers and workers, all of them ready.
     pub fn start(servers: usize, workers: usize) -> Self {
-        let mut cluster = Self::found();
+        Self::start_with(servers, workers, &[])
+    }
+
+    /// The same, each with these arguments.
+    pub fn start_with(servers: usize, workers: usize, arguments: &[&str]) -> Self {
+        let mut cluster = Self::found_with(arguments);
         let token = cluster.token(&["--role", "any"]);
         for number in 2..=servers + workers {
             let role = if number <= servers {
@@ -76,7 +81,8 @@ impl Cluster {
             } else {
                 "worker"
             };
-            cluster.add(&["--join", &address(1), "--token", &token, "--role", role]);
+            let joining = ["--join", &address(1), "--token", &token, "--role", role];
+            cluster.add(&[&joining[..], arguments].concat());
         }
         cluster.wait_ready();
         cluster.wait_voters(match servers {
