@@ -14,17 +14,18 @@ use std::path::PathBuf;
 /// Where the kernel is asked.
 const DEVICE: &str = "/dev/cpu_dma_latency";
 
-/// How long a processor may take to go on, in microseconds, on a real machine: the first of its
-/// idle states stays allowed, which saves most of the power.
+/// On a real machine the first idle state stays allowed, which saves most of the power.
 const REAL_US: i32 = 2;
-/// The same on a virtual machine: what the guest's kernel takes for its first state is a halt, and
-/// only nothing at all keeps it from that.
+/// On a virtual one, what the guest's kernel takes for the first state is a halt, and only nothing
+/// at all keeps it from that.
 const VIRTUAL_US: i32 = 0;
 
 /// What is asked of the kernel.
 pub(super) struct Awake {
     /// `None` when it is not to be asked, or does not listen.
     device: Option<PathBuf>,
+    /// How long a processor may take to go on, in microseconds.
+    limit_us: i32,
     request: Option<File>,
 }
 
@@ -36,6 +37,7 @@ impl Awake {
     fn at(device: Option<PathBuf>) -> Self {
         Self {
             device,
+            limit_us: if is_virtual() { VIRTUAL_US } else { REAL_US },
             request: None,
         }
     }
@@ -48,8 +50,7 @@ impl Awake {
         };
         let asked = OpenOptions::new().write(true).open(device);
         let asked = asked.and_then(|mut request| {
-            let limit_us = if is_virtual() { VIRTUAL_US } else { REAL_US };
-            request.write_all(&limit_us.to_ne_bytes())?;
+            request.write_all(&self.limit_us.to_ne_bytes())?;
             Ok(request)
         });
         match asked {
