@@ -2,8 +2,6 @@
 
 #[path = "cluster/alone.rs"]
 mod alone;
-#[path = "cluster/awake.rs"]
-mod awake;
 #[path = "cluster/certificates.rs"]
 mod certificates;
 #[path = "cluster/failover.rs"]
