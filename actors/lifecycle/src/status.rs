@@ -88,8 +88,8 @@ fn phase(pod: &Pod, state: &PodState) -> String {
                 stopped += 1;
                 succeeded += usize::from(ended.exit_code == 0);
             }
-            // Only one that is to run again is more than its last end: whatever the pod's own
-            // policy says, its phase cannot be final yet.
+            // It has ended before and is to run again: whatever the pod's own policy says, the
+            // phase cannot be final yet.
             _ if container.last.is_some() => running += 1,
             _ => waiting += 1,
         }

@@ -57,7 +57,7 @@ impl Awake {
             Ok(request) => self.request = Some(request),
             Err(error) => {
                 let device = device.display().to_string();
-                tracing::debug!(device, %error, "processors cannot be kept from halting");
+                tracing::info!(device, %error, "processors cannot be kept from halting");
                 self.device = None;
             }
         }

@@ -2,7 +2,7 @@
 
 mod told;
 
-use super::world::{pod, typed};
+use super::world::{of, pod, typed};
 use crate::machine::{
     Effect, Exit, Fact, HookKind, Host, ImageFailure, Instance, PodMachine, PodState, Seen,
     SeenContainer,
@@ -366,16 +366,8 @@ impl Node {
             if !self.open.is_empty() {
                 self.settle(0, true);
             } else if self.live.len() < 3 {
-                let first = Instance {
-                    container: "first".to_string(),
-                    attempt: 0,
-                };
-                let second = Instance {
-                    container: "second".to_string(),
-                    attempt: 0,
-                };
-                self.exit(&first, 0);
-                self.exit(&second, 0);
+                self.exit(&of("first", 0), 0);
+                self.exit(&of("second", 0), 0);
                 self.probe(0, true);
             }
             self.check();

@@ -109,6 +109,9 @@ impl Replica {
     /// # Errors
     /// A broken invariant.
     pub fn tick(&mut self, out: &mut dyn Effects) -> Result<(), CoreError> {
+        if let Some(close) = self.pace.tick(self.removed || self.alone()) {
+            out.perform(Effect::KeepAwake(close));
+        }
         if self.removed {
             return Ok(());
         }
@@ -123,9 +126,6 @@ impl Replica {
         }
         self.after_tick(led);
         self.tick_notices();
-        if let Some(close) = self.pace.tick(self.alone()) {
-            out.perform(Effect::KeepAwake(close));
-        }
         self.tick_reads();
         self.expire_transfers();
         self.leave_joint()?;

@@ -178,6 +178,29 @@ fn a_removed_server_learns_it_and_stays_quiet() {
 }
 
 #[test]
+fn a_server_that_is_removed_while_it_is_busy_sleeps() {
+    let mut world = World::of(3, 2, Faults::NONE);
+    let leader = world.settle();
+    let gone = if leader == 3 { 2 } else { 3 };
+    let mut number = 0;
+    while world.awake() < 3 {
+        let token = world.propose(leader, &format!("c{number}"));
+        number += 1;
+        world.run_until("the answer", |world| {
+            world.acknowledged.contains_key(&token)
+        });
+    }
+    let remove = Reconfigure {
+        remove: vec![gone],
+        ..Reconfigure::default()
+    };
+    world.reconfigure(leader, &remove).expect("removed");
+    world.run_until("sleep", |world| {
+        world.replica(gone).leadership().removed && world.awake() == 0
+    });
+}
+
+#[test]
 fn a_follower_that_wrongly_lost_its_leader_disturbs_nobody() {
     let mut world = World::of(3, 11, Faults::NONE);
     let leader = world.settle();
